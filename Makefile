@@ -1,0 +1,96 @@
+# Everything a developer does. Needs make and Python 3.11 or newer; the rest comes from PyPI into $(VENV).
+
+VENV ?= .venv
+# Set PYTHON to choose; else the first of these that is new enough makes the environment.
+PYTHON ?=
+PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
+
+# Extra arguments for pytest, e.g. make test PYTEST_ARGS="tests/media -x"
+PYTEST_ARGS ?=
+
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready
+TESTED := $(VENV)/.tested
+SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc' -not -name '.*' 2>/dev/null)
+SYSTEM_PACKAGES = sox libopus0
+export COVERAGE_FILE := $(abspath $(VENV))/coverage
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-system check format bench lock clean
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the environment in .venv, from the hashed lock
+
+demo: $(READY) ## receive a call, without an account or a telephone
+	@$(BIN)/receiver demo
+
+test: $(READY) ## run the tests that need packages from PyPI only
+	@rm -f $(TESTED) $(COVERAGE_FILE) $(COVERAGE_FILE).*
+	@$(BIN)/coverage run -m pytest -m "not system" $(PYTEST_ARGS)
+	@test -n "$(PYTEST_ARGS)" || touch $(TESTED)
+
+test-system: $(READY) ## install what else tests want (Debian packages), and run those
+	@missing=$$(for package in $(SYSTEM_PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+	    command -v apt-get >/dev/null || { echo "Please install these yourself: $(SYSTEM_PACKAGES)" >&2; exit 1; }; \
+	    echo "Installing" $$missing "..."; \
+	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    $$sudo apt-get update -qq && \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+check: $(READY) ## format, lint, types, import contracts, coverage
+	@echo "Format"; $(BIN)/ruff format --check --quiet .
+	@echo "Lint"; $(BIN)/ruff check --quiet .
+	@echo "Types"; $(BIN)/mypy
+	@echo "Import contracts"; $(BIN)/lint-imports --no-logo
+	@$(MAKE) $(TESTED)
+	@echo "Coverage"; if ls $(COVERAGE_FILE).* >/dev/null 2>&1; then $(BIN)/coverage combine --quiet --append; fi
+	@$(BIN)/coverage report
+
+# Coverage is read from the last whole run of the tests, which check repeats only if something has changed since.
+$(TESTED): $(SOURCES) pyproject.toml
+	@$(MAKE) test PYTEST_ARGS=
+
+format: $(READY) ## put the code into shape
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY) ## measure
+	@set -e; for benchmark in benchmarks/*.py; do echo "$$benchmark"; $(BIN)/python "$$benchmark"; done
+
+lock: $(READY) ## resolve the dependencies anew, and write their hashes
+	@$(BIN)/python -m pip install --quiet --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	    --extra opus --group dev --output-file requirements/dev.txt pyproject.toml
+	@echo "requirements/dev.txt is written; make test sets it up."
+
+clean: ## remove the environment and what tools left behind
+	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.*
+	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find receiver plugins tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+NEW_ENOUGH = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+$(READY): requirements/dev.txt pyproject.toml
+	@set -e; found=; \
+	for python in $(or $(PYTHON),$(PYTHONS)); do \
+	    if $$python -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "Python 3.11 or newer, with venv, is needed; tried: $(or $(PYTHON),$(PYTHONS))." >&2; \
+	    echo "On Debian: apt-get install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.13 ..." >&2; \
+	    exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$found --version) ..."; \
+	$$found -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,277 @@
+"""A track: one direction of audio, placed. Timestamps place, counters accuse.
+
+A frame's place is first reckoned from the counters: after the last frame, and as many packets further as are missing.
+If its stamp agrees within JITTER_MS the reckoning stands, exact to the sample; beyond that the stamp rules, and what it
+leaves open is UNSENT. Nothing is ever taken back: audio whose stamp lies behind the cursor follows the cursor, and by
+how much it lags is reported as ``skew_ms`` until a gap absorbs it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from receiver.dialects.messages import Media
+from receiver.events import Cause, Discontinuity, Event, Frame, Gap, TrackCounters
+from receiver.media.decoder import Decoder
+from receiver.media.reorder import WINDOW, Reorder, Verdict
+from receiver.media.timeline import JITTER_MS, Timeline
+
+
+class Track:
+    """Takes the packets of one track in any order and returns its tiling.
+
+    ``payload_bytes`` bounds one packet; a packet of more than a second of audio is rejected as well.
+    ``counters=False`` ignores the peer's chunks; ``own_zero`` starts this track's clock when its first packet arrives.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        decoder: Decoder,
+        timeline: Timeline,
+        *,
+        counters: bool = True,
+        own_zero: bool = False,
+        payload_bytes: int = 32_768,
+    ) -> None:
+        self.name = name
+        self.rate = rate = decoder.rate
+        self.cursor = 0
+        """Samples: where the tiling ends so far."""
+        self.audio = 0
+        """Samples of audio so far."""
+        self.rejected = 0
+        """Messages that were there and could not be decoded."""
+        self.oversized = 0
+        """Of the rejected: above the limits."""
+        self._decoder = decoder
+        self._samples_in = decoder.samples_in
+        self._timeline = timeline
+        self._counters = counters
+        self._own_zero = own_zero
+        self._payload_bytes = payload_bytes
+        self._jitter = JITTER_MS * rate // 1000
+        self._order = Reorder()
+        self._zero_ms: int | None = None
+        self._last_ms = 0
+        self._unit = 0  # samples of the last packet: what a missing one is reckoned at
+        self._owed: list[tuple[Cause, int]] = []  # packets missing between the cursor and the next frame
+        self._restarted = False
+        self._run: list[bytes] = []  # consecutive packets, not yet decoded, that end at the cursor
+        self._run_samples = 0
+        self._events: list[Event] = []
+        self._gaps: dict[str, int] = {}
+        self._received = self._placed = self._duplicate = self._late = 0
+        self._trimmed = self._unstamped = self._discontinuities = 0
+        self._skew = 0
+
+    def push(self, media: Media, at: float) -> None:
+        """Take one packet; call ``drain`` when the batch is through."""
+        self._received += 1
+        chunk, stamp, payload = media.chunk, media.timestamp, media.payload
+        order = self._order
+        # The way of nearly every packet: the next chunk, about where its stamp says. Everything else goes below.
+        if (
+            chunk is not None
+            and chunk == order.expected
+            and stamp is not None
+            and payload is not None
+            and not order.held
+            and not self._owed
+            and self._zero_ms is not None
+            and self._counters
+        ):
+            ahead = (stamp - self._zero_ms) * self.rate // 1000 - self.cursor
+            samples = self._samples_in(payload)
+            if (
+                samples
+                and samples <= self.rate
+                and ahead < self._jitter
+                and stamp >= self._last_ms - JITTER_MS
+                and len(payload) <= self._payload_bytes
+            ):
+                order.expected = chunk + 1
+                if -ahead > self._skew:
+                    self._skew = -ahead
+                self._last_ms = stamp
+                self._append(payload, samples)
+                return
+        self._sort(media, at)
+
+    def tick(self, at: float) -> None:
+        """Let packets go that waited long enough for a missing one."""
+        if self._order.held:
+            self._take(at)
+
+    def finish(self, at: float) -> None:
+        """Let everything go: no packet will follow."""
+        self._take(at, everything=True)
+        self._settle(self.cursor + sum(count for _, count in self._owed) * self._unit)
+
+    def drain(self) -> list[Event]:
+        """What happened since the last call: Frame, Gap and Discontinuity, in order."""
+        self._decode()
+        events, self._events = self._events, []
+        return events
+
+    def counters(self) -> TrackCounters:
+        """What became of every message so far."""
+        return TrackCounters(
+            rate=self.rate,
+            length=self.cursor,
+            samples=self.audio,
+            received=self._received,
+            placed=self._placed,
+            duplicate=self._duplicate,
+            late=self._late,
+            rejected=self.rejected,
+            reordered=self._order.reordered,
+            trimmed=self._trimmed,
+            unstamped=self._unstamped,
+            discontinuities=self._discontinuities,
+            skew_ms=self._skew * 1000 // self.rate,
+            gaps=dict(self._gaps),
+        )
+
+    def _sort(self, media: Media, at: float) -> None:
+        chunk = media.chunk if self._counters else None
+        if chunk is None or self._absurd(chunk, media.timestamp):  # no counter: it is taken to be next
+            self._take(at, everything=True)
+            self._order.expected = (self._order.expected or 1) + 1
+            self._place(media, at, counted=False)
+            return
+        verdict = self._order.put(chunk, media, at)
+        if verdict is Verdict.RESTART:
+            self._take(at, everything=True)
+            self._order.resume(chunk)
+            self._restarted = True
+            verdict = self._order.put(chunk, media, at)
+        if verdict is Verdict.DUPLICATE:
+            self._duplicate += 1
+        elif verdict is Verdict.LATE:
+            self._late += 1
+        self._take(at)
+
+    def _absurd(self, chunk: int, stamp: int | None) -> bool:
+        """Whether a counter leaps ahead and the stamp says that no such time has passed."""
+        expected = self._order.expected
+        if expected is None or stamp is None or chunk - expected <= WINDOW:
+            return False
+        return (stamp - self._last_ms) * self.rate // 1000 < (chunk - expected) * self._unit // 2
+
+    def _take(self, at: float, *, everything: bool = False) -> None:
+        while (taken := self._order.take(at, everything=everything)) is not None:
+            missing, media = taken
+            if missing:
+                self._owed.append((Cause.LOST, missing))
+            self._place(media, at, counted=True)
+
+    def _place(self, media: Media, at: float, *, counted: bool) -> None:
+        payload, stamp = media.payload, media.timestamp
+        samples = self._samples_in(payload) if payload else None
+        if not payload or not samples or samples > self.rate or len(payload) > self._payload_bytes:
+            self.rejected += 1
+            self.oversized += bool(samples)
+            self._owed.append((Cause.REJECTED, 1))
+            return
+        if stamp is None or media.chunk is None:
+            self._unstamped += 1
+        unit = self._unit = self._unit or samples
+        position = self.cursor + sum(count for _, count in self._owed) * unit
+        if stamp is not None:
+            position = self._position(position, stamp, self._jitter if counted else samples // 2, at)
+        elif position * 1000 > self._timeline.latest_ms(at) * self.rate:
+            position = self._discontinue(None, at)
+        self._settle(position)
+        self._append(payload, samples)
+
+    def _position(self, reckoned: int, stamp: int, tolerance: int, at: float) -> int:
+        """Where a frame goes that the counters put at ``reckoned`` and whose stamp is ``stamp``."""
+        if self._zero_ms is None:
+            self._last_ms = stamp
+            zero = self._timeline.zero_ms(stamp, at)
+            self._zero_ms = stamp - self._timeline.elapsed_ms(at) if self._own_zero else zero
+        stamped = (stamp - self._zero_ms) * self.rate // 1000
+        position = reckoned if abs(stamped - reckoned) < tolerance else max(self.cursor, stamped)
+        backwards = stamp < self._last_ms - JITTER_MS
+        if self._restarted or backwards or position * 1000 > self._timeline.latest_ms(at) * self.rate:
+            return self._discontinue(stamp, at)
+        self._skew = max(self._skew, position - stamped)
+        self._last_ms = stamp
+        return position
+
+    def _discontinue(self, stamp: int | None, at: float) -> int:
+        """Nothing explains where the peer's clock went: go on where our own clock is, and count from there."""
+        position = max(self.cursor, self._timeline.elapsed_ms(at) * self.rate // 1000)
+        self._decode()
+        before = None if self._zero_ms is None else self._last_ms
+        self._events.append(Discontinuity(self.name, position, self.rate, before, stamp))
+        self._discontinuities += 1
+        self._restarted = False
+        if stamp is not None:
+            self._zero_ms = stamp - position * 1000 // self.rate
+            self._last_ms = stamp
+        return position
+
+    def _settle(self, position: int) -> None:
+        """Close the span between the cursor and ``position`` with gaps, each with its cause."""
+        for cause, count in self._owed:
+            self._gap(min(self.cursor + count * self._unit, position), cause)
+        self._owed.clear()
+        self._gap(position, Cause.UNSENT)
+
+    def _gap(self, end: int, cause: Cause) -> None:
+        if end <= self.cursor:
+            return
+        self._decode()
+        self._events.append(Gap(self.name, self.cursor, end, self.rate, cause))
+        self._gaps[cause] = self._gaps.get(cause, 0) + end - self.cursor
+        if cause is not Cause.UNSENT:
+            self._decoder.conceal(end - self.cursor)
+        self.cursor = end
+
+    def _append(self, payload: bytes, samples: int) -> None:
+        self._run.append(payload)
+        self._run_samples += samples
+        self._unit = samples
+        self._placed += 1
+        self.cursor += samples
+
+    def _decode(self) -> None:
+        """Turn the run into a frame; a packet that proves damaged becomes a gap of its own length."""
+        run = self._run
+        if not run:
+            return
+        samples = self._decoder.decode(run)
+        if (unit := self._decoder.unit_bytes) > 1:
+            self._trimmed += sum(1 for payload in run if len(payload) % unit)
+        start = self.cursor - self._run_samples
+        damaged = self._decoder.damaged()
+        if not damaged:
+            self._events.append(Frame(self.name, start, self.rate, samples))
+            self.audio += len(samples)
+        else:
+            self._split(start, samples, damaged)
+        self._run = []
+        self._run_samples = 0
+
+    def _split(self, start: int, samples: np.ndarray, damaged: list[int]) -> None:
+        self._placed -= len(damaged)
+        self.rejected += len(damaged)
+        offset = done = 0
+        for index, payload in enumerate(self._run):
+            length = self._samples_in(payload) or 0
+            if index in damaged:
+                if offset > done:
+                    self._frame(start + done, samples[done:offset])
+                end = start + offset + length
+                self._events.append(Gap(self.name, start + offset, end, self.rate, Cause.REJECTED))
+                self._gaps[Cause.REJECTED] = self._gaps.get(Cause.REJECTED, 0) + length
+                done = offset + length
+            offset += length
+        if offset > done:
+            self._frame(start + done, samples[done:])
+
+    def _frame(self, start: int, samples: np.ndarray) -> None:
+        self._events.append(Frame(self.name, start, self.rate, samples))
+        self.audio += len(samples)
