@@ -1,0 +1,1 @@
+"""First-party sink plugins, through the same door as anyone's."""

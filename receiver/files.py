@@ -1,0 +1,249 @@
+"""The one thread per process that writes files, so that whoever receives audio never waits for a disk.
+
+A file is opened, written and closed in that thread; ``append`` only queues. What is queued is written at the latest
+every 20 ms, one unbuffered ``write`` per file and round, so that a killed process loses little and the rest is in the
+kernel's hands. What may wait is bounded in bytes over the process: beyond that, ``append`` raises, since a disk that
+has fallen so far behind does not get better by being given more.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy.typing as npt
+
+DEFAULT_LIMIT_BYTES = 64 * 2**20  # an hour of one PCMU track, or a second of two thousand two-track streams
+ROUND_S = 0.02  # a wake-up per write would cost more than the write; promise 2 allows 50 ms
+ENTRY_BYTES = 200  # what a queued piece costs beside its bytes: the view, the array behind it, the place in the list
+
+Data = bytes | memoryview | npt.NDArray[Any]
+
+
+class FileError(OSError):
+    """An append could not be taken, or an earlier one could not be written. ``filename`` says of which file."""
+
+
+class File:
+    """A file that is only appended to. One thread at a time appends; any thread may close.
+
+    ``size`` counts the bytes appended, holes included, written or not. ``error`` is what went wrong, once it has: from
+    then on nothing is taken or written, and what is on disk stays as it is.
+    """
+
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        self.path = path
+        self.size = 0
+        self.error: FileError | None = None
+        self.done: Future[int] | None = None
+        self._descriptor = descriptor
+        self._pieces: list[Data | int] = []  # an int is a hole of so many bytes
+        self._cost = 0
+        self._queued = False
+
+    def append(self, data: Data) -> None:
+        """Queue bytes, C-contiguous and not changed afterwards: they are kept by reference. Never waits.
+
+        Raises FileError where this file's opening or writing failed, or where the process has too much queued already;
+        ValueError after ``close``.
+        """
+        size = len(data) if isinstance(data, bytes) else data.nbytes
+        cost = size + ENTRY_BYTES
+        with _writer.lock:
+            if self.error is not None or self.done is not None:
+                self._refuse()
+            if _writer.queued + cost > _writer.limit:
+                raise FileError(errno.ENOBUFS, f"the disk is {_writer.queued} bytes behind", str(self.path))
+            _writer.queued += cost
+            self._cost += cost
+            self._pieces.append(data)
+            self.size += size
+            if not self._queued:
+                _writer.queue(self)
+
+    def skip(self, size: int) -> None:
+        """Leave a hole of so many bytes, which read as zeros and take no room. Never waits; raises as ``append``."""
+        with _writer.lock:
+            if self.error is not None or self.done is not None:
+                self._refuse()
+            if self._pieces and isinstance(last := self._pieces[-1], int):
+                self._pieces[-1] = last + size
+            else:
+                self._pieces.append(size)
+            self.size += size
+            if not self._queued:
+                _writer.queue(self)
+
+    def close(self) -> Future[int]:
+        """Have the rest written, and the file closed at ``size`` bytes, also where it ends in a hole. Never waits.
+
+        The future, the same at every call, resolves in the writer thread with the size, or with the file's FileError.
+        """
+        with _writer.lock:
+            if self.done is None:
+                self.done = Future()
+                self.done.set_running_or_notify_cancel()  # who no longer waits for it cannot undo it
+                if not self._queued:
+                    _writer.queue(self)
+            done = self.done
+        _writer.wake.set()
+        return done
+
+    def _refuse(self) -> NoReturn:
+        if self.error is not None:
+            raise FileError(self.error.errno, self.error.strerror, str(self.path))
+        raise ValueError(f"{self.path} is closed")
+
+    def _write(self, pieces: list[Data | int]) -> None:
+        if self._descriptor is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self.path, flags, 0o600)
+        run: list[Data] = []
+        for piece in pieces:
+            if isinstance(piece, int):
+                self._write_run(self._descriptor, run)
+                run = []
+                os.lseek(self._descriptor, piece, os.SEEK_CUR)
+            else:
+                run.append(piece)
+        self._write_run(self._descriptor, run)
+
+    @staticmethod
+    def _write_run(descriptor: int, run: list[Data]) -> None:
+        if run:
+            data = run[0] if len(run) == 1 else b"".join(run)
+            size = len(data) if isinstance(data, bytes) else data.nbytes
+            written = os.write(descriptor, data)
+            while written < size:
+                written += os.write(descriptor, memoryview(data).cast("B")[written:])
+
+    def _end(self) -> None:
+        """Close, as the last thing that the writer does with this file."""
+        if self._descriptor is None:
+            return
+        try:
+            with open(self._descriptor, "wb", buffering=0) as file:
+                if self.error is None:
+                    file.truncate()  # to where it stands: a hole at the end becomes part of it
+        except OSError as problem:
+            self._fail(problem)
+
+    def _fail(self, problem: Exception) -> None:
+        number, reason = getattr(problem, "errno", None), getattr(problem, "strerror", None)
+        self.error = self.error or FileError(number or errno.EIO, reason or str(problem), str(self.path))
+
+
+class _Writer:
+    """The thread and what waits for it. ``lock`` guards all of it and every file's queue; it is held for moments."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wake = threading.Event()
+        self.limit = DEFAULT_LIMIT_BYTES
+        self.queued = 0
+        self.waiting: list[File] = []
+        self.open: set[File] = set()
+        self.thread: threading.Thread | None = None
+        self.stopping = False
+
+    def queue(self, file: File) -> None:
+        """Put a file in line for the next round; under the lock."""
+        file._queued = True
+        self.waiting.append(file)
+        if file not in self.open:
+            self.open.add(file)
+            self.wake.set()  # without an open file the thread sleeps until it is woken
+        if self.thread is None:
+            self.stopping = False
+            self.thread = threading.Thread(target=self.run, name="receiver-files", daemon=True)
+            self.thread.start()
+
+    def run(self) -> None:
+        """Write round after round, until stopped with nothing left to write."""
+        while True:
+            if not self.stopping:
+                self.wake.wait(ROUND_S if self.open else None)
+            self.wake.clear()
+            with self.lock:
+                batch, self.waiting = self.waiting, []
+                if self.stopping and not batch:
+                    self.thread = None
+                    return
+            for file in batch:
+                self.serve(file)
+
+    def serve(self, file: File) -> None:
+        """Write what one file has queued, and close it where that was asked for."""
+        with self.lock:
+            pieces, file._pieces = file._pieces, []
+            cost, file._cost = file._cost, 0
+            file._queued = False
+            done = file.done
+        if file.error is None:
+            try:
+                file._write(pieces)
+            except (OSError, ValueError, TypeError, BufferError) as problem:
+                file._fail(problem)
+        with self.lock:
+            self.queued -= cost
+        if done is not None:
+            file._end()
+            with self.lock:
+                self.open.discard(file)
+            if file.error is None:
+                done.set_result(file.size)
+            else:
+                done.set_exception(file.error)
+
+
+_writer = _Writer()
+
+
+def configure(*, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+    """Set how many bytes may wait to be written, over all files of the process."""
+    with _writer.lock:
+        _writer.limit = limit_bytes
+
+
+def queued_bytes() -> int:
+    """How many bytes wait to be written, with what it costs to keep them."""
+    return _writer.queued
+
+
+def create(path: Path) -> File:
+    """A new file, mode 0600, never one that exists and never through a symbolic link. Never waits.
+
+    It is opened in the writer thread: that it could not be shows as FileError at a later ``append`` or at ``close``.
+    """
+    return adopt(None, path)
+
+
+def adopt(descriptor: int | None, path: Path) -> File:
+    """Go on with a file that is open already: it is appended to from where the descriptor stands, and closed here."""
+    file = File(path, descriptor)
+    with _writer.lock:
+        _writer.queue(file)
+    return file
+
+
+def flush() -> None:
+    """Have everything queued written now instead of within 20 ms. Never waits."""
+    _writer.wake.set()
+
+
+def shutdown(timeout_s: float = 10) -> None:
+    """Wait until everything queued is written, and end the thread. The next file starts a new one."""
+    with _writer.lock:
+        thread = _writer.thread
+        _writer.stopping = True
+    if thread is not None:
+        _writer.wake.set()
+        thread.join(timeout_s)
+
+
+atexit.register(shutdown)

@@ -1,0 +1,170 @@
+"""A live stream's folder: made at the start, journalled while the stream lives, and told of in ``stream.json``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from receiver import files
+from receiver.events import Annotation, Digit, Discontinuity, Ended, Event, Frame, Gap, Marked, TrackCounters
+from receiver.recordings import journal, naming, stream_json
+from receiver.recordings.journal import End, Line
+from receiver.recordings.ledger import FileEntry, Ledger
+from receiver.recordings.stream_json import MeasuredFile
+from receiver.stream import StreamFacts
+
+
+class Recording:
+    """The folder of one stream. Made by ``create``.
+
+    ``note``, ``progress``, ``annotate`` and ``add_file`` never wait and belong to one thread; ``finish``, ``amend`` and
+    ``close`` block and belong into another. ``error`` is why the journal could not be written, once that is so: the
+    stream goes on without it.
+    """
+
+    def __init__(self, directory: Path, facts: StreamFacts, written: files.File) -> None:
+        self.directory = directory
+        self.facts = facts
+        self.error: OSError | None = None
+        self._journal = written
+        self._ledger = Ledger()
+        self._journalled: dict[str, int] = {}  # track -> the end of its last gap, as the journal knows it
+        self._end: End | None = None
+        self._measured: dict[str, tuple[FileEntry, MeasuredFile]] = {}
+        self._lock = threading.Lock()  # the ledger: held for moments
+        self._writing = threading.Lock()  # stream.json: held for as long as it takes
+
+    @classmethod
+    def create(cls, root: Path, template: str, facts: StreamFacts) -> Recording:
+        """Make a new folder below ``root`` as the template says, and start its journal. Blocks for a moment.
+
+        Raises OSError where that is not possible, ValueError for a template with an unknown field.
+        """
+        facts = journal.sayable(facts)
+        directory = naming.make_directory(root, naming.components(template, facts), facts.id)
+        return cls(directory, facts, journal.begin(directory, facts))
+
+    def note(self, events: Iterable[Event]) -> None:
+        """Take what the journal and ``stream.json`` want of a batch of events; audio is not theirs."""
+        for event in events:
+            if isinstance(event, Frame):
+                continue
+            if isinstance(event, Gap):
+                self._note_gap(event)
+            elif isinstance(event, Digit | Marked | Discontinuity):
+                with self._lock:
+                    kept = self._ledger.add_seen(event)
+                if kept:
+                    self._write(_line_of(event))
+            elif isinstance(event, Annotation):
+                self.annotate(event)
+
+    def _note_gap(self, gap: Gap) -> None:
+        with self._lock:
+            last = self._ledger.last_gap(gap.track)
+            kept = self._ledger.add_gap(gap)
+        if kept:
+            if last is not None and last.end != self._journalled[last.track]:
+                self._write_gap(last)
+            self._write_gap(gap)
+
+    def progress(self, tracks: Mapping[str, TrackCounters]) -> None:
+        """Say how far the tracks are: after a crash, the last of these is what is known. Once a second is enough."""
+        with self._lock:
+            self._ledger.add_counters(tracks)
+            longer = [
+                last
+                for track, end in self._journalled.items()
+                if (last := self._ledger.last_gap(track)) is not None and last.end != end
+            ]
+        for gap in longer:
+            self._write_gap(gap)
+        self._write(Line(progress=dict(tracks)))
+
+    def annotate(self, annotation: Annotation) -> None:
+        """Take an annotation. Raises ValueError, naming its sink, where its data is not what JSON can say."""
+        try:
+            encoded = journal.encode(annotation)
+        except (TypeError, ValueError, RecursionError) as problem:
+            raise ValueError(
+                f"sink {annotation.sink}: the data of annotation {annotation.kind!r} is not JSON: {problem}"
+            ) from problem
+        with self._lock:
+            kept = self._ledger.add_annotation(encoded)
+        if kept:
+            self._append(b'{"annotation":' + encoded + b"}\n")
+
+    def add_file(self, path: Path, kind: str, media_type: str, sink: str) -> None:
+        """Take a finished file of the folder; one of the same path replaces it. ``finish`` and ``amend`` measure it."""
+        file = FileEntry(relative(self.directory, path), kind, media_type, sink)
+        with self._lock:
+            kept = self._ledger.add_file(file)
+        if kept:
+            self._write(Line(file=file))
+
+    def finish(self, ended: Ended, at: datetime) -> None:
+        """Write ``stream.json``. The recording may be added to, and amended, after that. Blocks. Raises OSError."""
+        self._end = End(ended, at)
+        with self._lock:
+            self._ledger.add_counters(ended.tracks)
+        self._write(Line(end=self._end))
+        files.flush()
+        self.amend()
+
+    def amend(self) -> None:
+        """Write ``stream.json`` again, whole or not at all, with what came since. Blocks. Raises OSError.
+
+        Raises ValueError before ``finish``.
+        """
+        if self._end is None:
+            raise ValueError(f"the stream of {self.directory} has not ended")
+        with self._writing:
+            with self._lock:
+                wanted = list(self._ledger.files.values())
+            for file in wanted:
+                known = self._measured.get(file.path)
+                if known is None or known[0] is not file:
+                    self._measured[file.path] = (file, stream_json.measure(self.directory, file))
+            measured = [self._measured[file.path][1] for file in wanted]
+            with self._lock:
+                content = stream_json.document(self.facts, self._ledger, self._end, measured)
+            stream_json.write(self.directory, content)
+
+    def close(self, *, keep_journal: bool = False) -> None:
+        """Remove the journal, which ``stream.json`` replaces, and let go of its lock. Blocks. Raises OSError.
+
+        With ``keep_journal``, for when a sink failed, or without ``finish``, the next start goes over the folder again.
+        """
+        if self._journal.done is None and self._end is not None and not keep_journal:
+            (self.directory / journal.NAME).unlink()
+            stream_json.sync_directory(self.directory)
+        self._journal.close()
+
+    def _write_gap(self, gap: Gap) -> None:
+        self._journalled[gap.track] = gap.end
+        self._write(Line(gap=gap))
+
+    def _write(self, line: Line) -> None:
+        self._append(journal.encode(line) + b"\n")
+
+    def _append(self, text: bytes) -> None:
+        if self.error is None and self._journal.done is None:
+            try:
+                self._journal.append(text)
+            except files.FileError as problem:
+                self.error = problem
+
+
+def relative(directory: Path, path: Path) -> str:
+    """A file's path as ``stream.json`` has it. Raises ValueError for one outside of the folder."""
+    if not path.is_relative_to(directory):
+        path, directory = path.resolve(), directory.resolve()
+    return path.relative_to(directory).as_posix()
+
+
+def _line_of(event: Digit | Marked | Discontinuity) -> Line:
+    if isinstance(event, Digit):
+        return Line(digit=event)
+    return Line(mark=event) if isinstance(event, Marked) else Line(discontinuity=event)

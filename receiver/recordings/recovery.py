@@ -1,0 +1,118 @@
+"""At start: finish what a crash left behind. Nothing is deleted but journals that have served, nothing overwritten."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from receiver.events import Annotation, Ended, EndReason
+from receiver.recordings import journal, stream_json
+from receiver.recordings.journal import End, JournalError
+from receiver.recordings.ledger import FileEntry, Ledger
+from receiver.recordings.recording import relative
+from receiver.stream import Stream, StreamFacts
+
+_log = structlog.get_logger()
+
+
+class _Finder:
+    """Takes what sinks say of a stream that they finish after a crash. What the journal says already stands."""
+
+    def __init__(self, directory: Path, ledger: Ledger) -> None:
+        self.directory = directory
+        self.ledger = ledger
+
+    def annotated(self, annotation: Annotation) -> None:
+        self.ledger.add_annotation(journal.encode(annotation))
+
+    def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
+        name = relative(self.directory, path)
+        if name not in self.ledger.files:
+            self.ledger.add_file(FileEntry(name, kind, media_type, sink))
+
+
+def recover(root: Path, recoverers: Mapping[str, Callable[[Stream], None]]) -> list[Path]:
+    """Finalise every folder below ``root`` that has a journal and no live process; the folders that were finalised.
+
+    ``recoverers`` are the plugins' ``recover`` by the sink's name. Where one of them fails, or a journal cannot be
+    read, that is logged and the journal kept, and the other folders are finalised all the same. A second run changes
+    nothing.
+    Blocks for as long as that takes.
+    """
+    done = []
+    for directory in _folders(root):
+        try:
+            descriptor = journal.lock(directory / journal.NAME)
+            if descriptor is None:
+                continue  # a live stream, of this process or another one
+            try:
+                if _finalise(directory, descriptor, recoverers):
+                    done.append(directory)
+            finally:
+                os.close(descriptor)
+        except (OSError, JournalError) as problem:
+            _log.error("recording_not_recovered", directory=str(directory), problem=str(problem))
+    return done
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    for directory, folders, names in os.walk(root):  # follows no symbolic link
+        folders.sort()
+        if journal.NAME in names:
+            yield Path(directory).absolute()
+
+
+def _finalise(directory: Path, descriptor: int, recoverers: Mapping[str, Callable[[Stream], None]]) -> bool:
+    facts, ledger, end, unread = journal.read(descriptor)
+    if end is None:
+        last_word = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
+        end = End(Ended(EndReason.CRASH, False, dict(ledger.counters)), last_word)
+    failed = _run(directory, facts, ledger, recoverers)
+    _write(directory, facts, ledger, end)
+    if failed:
+        return False
+    if unread:
+        _log.error("journal_damaged", directory=str(directory), unread_bytes=unread)
+        _keep(directory / journal.NAME)
+    else:
+        (directory / journal.NAME).unlink()
+    stream_json.sync_directory(directory)
+    return True
+
+
+def _run(
+    directory: Path, facts: StreamFacts, ledger: Ledger, recoverers: Mapping[str, Callable[[Stream], None]]
+) -> bool:
+    failed = False
+    for name, recoverer in recoverers.items():
+        try:
+            recoverer(Stream(facts, directory, _Finder(directory, ledger), name))
+        except Exception as problem:  # whatever a plugin does, the others have their turn
+            failed = True
+            _log.error("sink_not_recovered", directory=str(directory), sink=name, problem=str(problem))
+    return failed
+
+
+def _write(directory: Path, facts: StreamFacts, ledger: Ledger, end: End) -> None:
+    """Write ``stream.json``, unless there is one that lists every file: it may know more than the journal."""
+    try:
+        there = msgspec.json.decode((directory / stream_json.NAME).read_bytes())
+        listed = {file["path"] for file in there["files"]}
+    except FileNotFoundError:
+        listed = None
+    if listed is None or not listed.issuperset(ledger.files):
+        measured = [stream_json.measure(directory, file) for file in ledger.files.values()]
+        stream_json.write(directory, stream_json.document(facts, ledger, end, measured))
+
+
+def _keep(path: Path) -> None:
+    """Move a damaged journal out of the next recovery's way, for a person to look at."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(kept)

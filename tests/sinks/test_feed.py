@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.audio import AudioFormat, Encoding
+from receiver.events import (
+    Cause,
+    Digit,
+    Ended,
+    EndReason,
+    Event,
+    Frame,
+    Gap,
+    Marked,
+    Started,
+    TrackCounters,
+)
+from receiver.sinks.feed import EVENT_BYTES, OTHERS_LIMIT, Budget, Feed
+
+RATE = 8000
+
+
+def frame(start: int, count: int, track: str = "inbound") -> Frame:
+    return Frame(track, start, RATE, (np.arange(start, start + count) % 30000).astype(np.int16))
+
+
+def ended(**lengths: int) -> Ended:
+    return Ended(EndReason.STOP, True, {track: TrackCounters(RATE, length) for track, length in lengths.items()})
+
+
+def drain(feed: Feed) -> list[Event]:
+    events = []
+    while (event := feed.take()) is not None:
+        events.append(event)
+    return events
+
+
+def make(buffer_s: float = 1.0, overflow: str = "drop_newest", limit: int = 1 << 30) -> Feed:
+    return Feed(Budget(limit), buffer_s=buffer_s, overflow=overflow)
+
+
+class Ledger:
+    """What a sink sees of its tracks, checked as it comes."""
+
+    def __init__(self) -> None:
+        self.position: dict[str, int] = {}
+        self.audio: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}
+        self.ended = False
+
+    def see(self, event: Event) -> None:
+        assert not self.ended, "something came after Ended"
+        if isinstance(event, Ended):
+            self.ended = True
+        if not isinstance(event, Frame | Gap):
+            return
+        assert event.start == self.position.get(event.track, 0)
+        assert event.end > event.start
+        self.position[event.track] = event.end
+        if isinstance(event, Frame):
+            expected = (np.arange(event.start, event.end) % 30000).astype(np.int16)
+            assert np.array_equal(event.samples, expected)
+            self.audio[event.track] = self.audio.get(event.track, 0) + len(event.samples)
+        elif event.cause is Cause.DROPPED:
+            self.dropped[event.track] = self.dropped.get(event.track, 0) + event.end - event.start
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("frame"), st.sampled_from(["inbound", "outbound"]), st.integers(1, 3000)),
+        st.tuples(st.just("gap"), st.sampled_from(["inbound", "outbound"]), st.integers(1, 100_000)),
+        st.tuples(st.just("digit"), st.just(""), st.just(0)),
+        st.tuples(st.just("take"), st.just(""), st.integers(1, 6)),
+        st.tuples(st.just("budget"), st.just(""), st.integers(0, 1)),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(steps=STEPS, overflow=st.sampled_from(["drop_newest", "drop_oldest"]), buffer=st.integers(1, 4000))
+def test_whatever_is_dropped_the_sink_sees_a_perfect_tiling(
+    steps: list[tuple[str, str, int]], overflow: str, buffer: int
+) -> None:
+    budget = Budget(1 << 30)
+    feed = Feed(budget, buffer_s=buffer / RATE, overflow=overflow)
+    ledger = Ledger()
+    ends: dict[str, int] = {}
+    digits = 0
+    for kind, track, number in steps:
+        if kind == "take":
+            for _ in range(number):
+                if (event := feed.take()) is not None:
+                    digits -= isinstance(event, Digit)
+                    ledger.see(event)
+        elif kind == "budget":
+            budget.over = bool(number)
+        elif kind == "digit":
+            digits += 1
+            feed.put([Digit("1", 0, RATE)])
+        else:
+            start = ends.get(track, 0)
+            ends[track] = start + number
+            feed.put(
+                [
+                    frame(start, number, track)
+                    if kind == "frame"
+                    else Gap(track, start, start + number, RATE, Cause.LOST)
+                ]
+            )
+        assert feed.queued_s <= buffer / RATE
+    feed.put([ended(**ends)])
+    for event in drain(feed):
+        digits -= isinstance(event, Digit)
+        ledger.see(event)
+    assert ledger.ended
+    assert ledger.position == ends
+    assert digits == 0
+    assert {track: count / RATE for track, count in ledger.dropped.items()} == feed.dropped_s
+    assert feed.queued_s == 0
+
+
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])
+def test_with_a_thread_on_each_side_nothing_is_torn(overflow: str) -> None:
+    feed = make(0.05, overflow)
+    ledger = Ledger()
+    digits: list[str] = []
+
+    def consume() -> None:
+        while not ledger.ended:
+            event = feed.take()
+            if event is not None:
+                ledger.see(event)
+                if isinstance(event, Digit):
+                    digits.append(event.digit)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    ends = {"inbound": 0, "outbound": 0}
+    for number in range(20_000):
+        track = "inbound" if number % 2 else "outbound"
+        batch: list[Event] = [frame(ends[track], 160, track)]
+        ends[track] += 160
+        if number % 100 == 0:
+            batch.append(Digit(str(number), 0, RATE))
+        feed.put(batch)
+    feed.put([ended(**ends)])
+    consumer.join(30)
+    assert ledger.ended
+    assert ledger.position == ends
+    assert {track: count / RATE for track, count in ledger.dropped.items()} == feed.dropped_s
+    assert sorted(map(int, digits)) == list(range(0, 20_000, 100))
+
+
+def test_adjacent_drops_are_one_gap() -> None:
+    feed = make(0.02)
+    feed.put([frame(160 * n, 160) for n in range(50)])
+    feed.put([ended(inbound=8000)])
+    events = drain(feed)
+    assert [type(event) for event in events] == [Frame, Gap, Ended]
+    assert events[1] == Gap("inbound", 160, 8000, RATE, Cause.DROPPED)
+
+
+def test_drop_oldest_keeps_the_latest_audio() -> None:
+    feed = make(0.02, "drop_oldest")
+    feed.put([frame(160 * n, 160) for n in range(50)])
+    first, second = drain(feed)
+    assert first == Gap("inbound", 0, 7840, RATE, Cause.DROPPED)
+    assert isinstance(second, Frame) and second.start == 7840
+
+
+def test_a_frame_longer_than_the_buffer_is_kept_in_part() -> None:
+    newest, oldest = make(0.01), make(0.01, "drop_oldest")
+    for feed in (newest, oldest):
+        feed.put([frame(0, 800), ended(inbound=800)])
+    kept = next(event for event in drain(newest) if isinstance(event, Frame))
+    assert (kept.start, kept.end) == (0, 80)
+    kept = next(event for event in drain(oldest) if isinstance(event, Frame))
+    assert (kept.start, kept.end) == (720, 800)
+
+
+def test_a_gap_of_hours_needs_no_room() -> None:
+    feed = make(0.02)
+    feed.put([Gap("inbound", 0, 10 * 3600 * RATE, RATE, Cause.UNSENT)])
+    assert feed.queued_s == 0
+    assert len(drain(feed)) == 1
+
+
+def test_what_came_before_the_sink_is_a_gap_and_not_counted_as_dropped() -> None:
+    feed = make()
+    feed.put([frame(16000, 160)])
+    assert drain(feed)[0] == Gap("inbound", 0, 16000, RATE, Cause.DROPPED)
+    assert feed.dropped_s == {}
+
+
+def test_a_track_of_which_nothing_was_seen_is_a_gap_at_the_end() -> None:
+    feed = make()
+    feed.put([ended(inbound=160, outbound=0)])
+    assert drain(feed)[0] == Gap("inbound", 0, 160, RATE, Cause.DROPPED)
+
+
+def test_events_without_audio_are_bounded_in_number() -> None:
+    feed = make(overflow="drop_oldest")
+    feed.put([Marked("m", 0, RATE)] * (OTHERS_LIMIT + 7))
+    feed.put([Gap("inbound", 0, 800, RATE, Cause.LOST)])
+    assert feed.events_dropped == 7
+    assert feed.dropped_s == {"inbound": 0.1}
+    feed.put([ended(inbound=800)])
+    events = drain(feed)
+    assert len(events) == OTHERS_LIMIT + 2
+    assert events[-2] == Gap("inbound", 0, 800, RATE, Cause.DROPPED)
+
+
+def test_making_room_spares_digits_and_drops_gaps() -> None:
+    feed = make(0.02, "drop_oldest")
+    feed.put([Digit("1", 0, RATE), frame(0, 160), Gap("inbound", 160, 320, RATE, Cause.LOST), frame(320, 160)])
+    feed.put([frame(480, 160)])
+    assert [type(event) for event in drain(feed)] == [Digit, Gap, Frame]
+    assert feed.dropped_s == {"inbound": 0.06}
+
+
+def test_started_is_not_for_sinks_and_nothing_follows_ended() -> None:
+    feed = make()
+    started = Started("signalwire", "s", None, None, ("inbound",), AudioFormat(Encoding.PCMU, RATE), {})
+    assert not feed.put([started])
+    assert feed.put([ended(), Digit("1", 0, RATE)])
+    assert not feed.put([Digit("1", 0, RATE)])
+    assert [type(event) for event in drain(feed)] == [Ended]
+
+
+def test_a_closed_feed_discards_and_holds_nothing() -> None:
+    feed = make()
+    feed.put([frame(0, 160)])
+    assert feed.queued_bytes == 320 + EVENT_BYTES
+    feed.close()
+    assert not feed.put([frame(160, 160)])
+    assert (feed.queued_bytes, feed.queued_s, feed.take(), feed.dropped_s) == (0, 0.0, None, {})
+
+
+def test_a_sink_that_takes_while_room_is_made_changes_nothing() -> None:
+    feed = make(0.02, "drop_oldest")
+    feed.put([frame(0, 160)])
+    feed._queue.popleft()  # where a take in the other thread is, before it has counted what it took
+    feed.put([frame(160, 160)])
+    assert feed.dropped_s == {"inbound": 0.02}
+    feed.put([ended(inbound=320)])
+    assert isinstance(drain(feed)[-1], Ended)
+
+
+def test_over_budget_a_feed_does_not_grow() -> None:
+    budget = Budget(1000)
+    feeds = {overflow: Feed(budget, buffer_s=30, overflow=overflow) for overflow in ("drop_newest", "drop_oldest")}
+    for feed in feeds.values():
+        feed.put([frame(0, 160)])
+    assert budget.due
+    budget.counted(sum(feed.queued_bytes for feed in feeds.values()))
+    assert budget.over
+    for feed in feeds.values():
+        before = feed.queued_bytes
+        feed.put([frame(160, 160)])
+        assert feed.queued_bytes == before
+    assert [event.start for event in drain(feeds["drop_newest"])] == [0]
+    assert [event.start for event in drain(feeds["drop_oldest"])] == [0, 160]
+    budget.counted(0)
+    assert not budget.over and not budget.due
