@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+from structlog.testing import capture_logs
+
+from receiver.auth import open_authenticator
+from receiver.auth.authenticator import Authenticator
+from receiver.config import Config
+from receiver.errors import AccessDenied, ConfigError
+from receiver.tokens import Tokens
+
+TOML_TOKENS = [{"name": "file", "file": "token"}, {"name": "variable", "env": "TOKEN"}]
+
+
+def _config(base: Path, **environ: str) -> Config:
+    auth = {"use": "bearer", "tokens": TOML_TOKENS}
+    return Config.model_validate({"sources": {"phone": {"auth": auth}}}, context={"base": base, "environ": environ})
+
+
+def _presented(authenticator: Authenticator, token: str) -> str | None:
+    try:
+        return authenticator.authenticate([(b"authorization", f"Bearer {token}".encode())], b"", 0.0)
+    except AccessDenied:
+        return None
+
+
+def _wait_for(authenticator: Authenticator, token: str) -> None:
+    until = time.monotonic() + 10
+    while _presented(authenticator, token) is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_several_tokens_are_valid_at_once_and_are_told_apart_by_name(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-the-file\n")
+    bearer = open_authenticator("bearer", Tokens(_config(tmp_path, TOKEN="from-the-variable"), "phone"))
+    assert _presented(bearer, "from-the-file") == "file"
+    assert _presented(bearer, "from-the-variable") == "variable"
+    assert _presented(bearer, "from-elsewhere") is None
+
+
+def test_a_replaced_token_counts_within_a_second_and_the_old_one_does_not(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old")
+    bearer = open_authenticator("bearer", Tokens(_config(tmp_path, TOKEN="other"), "phone"))
+    assert _presented(bearer, "old") == "file"
+    (tmp_path / "token").write_text("new")
+    time.sleep(1)
+    assert _presented(bearer, "new") == "file"
+    assert _presented(bearer, "old") is None
+    assert _presented(bearer, "other") == "variable"
+
+
+@pytest.mark.parametrize("content", [None, "", "two words", "töken", "nul\0"])
+def test_a_file_without_a_usable_token_keeps_the_last_good_one(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "token"
+    file.write_text("good")
+    bearer = open_authenticator("bearer", Tokens(_config(tmp_path, TOKEN="other"), "phone"))
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    time.sleep(0.6)
+    with capture_logs() as logs:
+        assert _presented(bearer, "good") == "file"
+        assert _presented(bearer, content or "") is None
+    assert len(logs) == 1
+    file.write_text("better")
+    _wait_for(bearer, "better")
+    assert _presented(bearer, "good") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "environ", "key", "problem"),
+    [
+        (None, {"TOKEN": "x"}, "sources.phone.auth.tokens.0", "cannot be read: No such file"),
+        ("a b", {"TOKEN": "x"}, "sources.phone.auth.tokens.0", "without spaces"),
+        ("a", {}, "sources.phone.auth.tokens.1", "variable TOKEN is not set"),
+        ("a", {"TOKEN": "s3cr3t s3cr3t"}, "sources.phone.auth.tokens.1", "visible ASCII"),
+    ],
+)
+def test_a_token_without_a_good_value_stops_the_start_and_names_the_key(
+    tmp_path: Path, content: str | None, environ: dict[str, str], key: str, problem: str
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_text(content)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        Tokens(_config(tmp_path, **environ), "phone")
+    assert caught.value.key == key
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_asking_for_tokens_is_no_blocking_call(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old")
+    tokens = Tokens(_config(tmp_path, TOKEN="other"), "phone")
+    (tmp_path / "token").write_text("new")
+    time.sleep(0.6)
+
+    async def handshake() -> str | None:
+        return _presented(open_authenticator("bearer", tokens), "new")
+
+    with blockbuster_ctx():
+        assert asyncio.run(handshake()) == "file"
+
+
+def test_an_open_source_has_no_tokens() -> None:
+    assert Tokens(Config.model_validate({"sources": {"phone": {"auth": {"use": "none"}}}}), "phone")() == []
