@@ -1,0 +1,1 @@
+"""A socket opens: the only place that knows Starlette and uvicorn."""

@@ -1,0 +1,56 @@
+"""The handshake: whoever may not connect is told so by an HTTP status, before the upgrade."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket
+
+from receiver.auth.authenticator import Authenticator
+from receiver.errors import AccessDenied
+from receiver.sessions.registry import Registry
+
+WORDS = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 503: "Service Unavailable"}
+"""The whole of what a refused peer is told."""
+
+
+class Handshake:
+    """Admits peers to one source. ``refused`` hears of every refusal, with our own reason for it."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        registry: Registry,
+        refused: Callable[[AccessDenied, str], None],
+    ) -> None:
+        self._authenticator = authenticator
+        self._registry = registry
+        self._refused = refused
+
+    async def admit(self, websocket: WebSocket) -> tuple[bool, str | None]:
+        """Whether the peer was let in (and answered with 101), and the name of the token that let it."""
+        try:
+            # Who has no token learns nothing about how full we are.
+            token = self._authenticator.authenticate(
+                websocket.scope["headers"], websocket.scope["query_string"], time.time()
+            )
+            self._registry.admit()
+        except AccessDenied as denied:
+            self._refused(denied, peer_address(websocket))
+            await deny(websocket, denied)
+            return False, None
+        await websocket.accept()
+        return True, token
+
+
+async def deny(websocket: WebSocket, denied: AccessDenied) -> None:
+    """Answer an upgrade with an HTTP status."""
+    body = WORDS.get(denied.status, "Refused") + "\n"
+    await websocket.send_denial_response(PlainTextResponse(body, denied.status, denied.headers))
+
+
+def peer_address(websocket: WebSocket) -> str:
+    """The peer's address as the server knows it."""
+    return websocket.client.host if websocket.client else ""

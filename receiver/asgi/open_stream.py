@@ -1,0 +1,159 @@
+"""A stream that has started: its folder and its sinks, and what sinks say of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from receiver.events import Annotation, Ended, Event, TrackCounters
+from receiver.logs import logger
+from receiver.recordings import Recording
+from receiver.records import Annotated, FileAdded, StreamEnded, StreamStarted
+from receiver.stream import StreamFacts
+
+if TYPE_CHECKING:
+    from receiver.asgi.receiver import Receiver
+
+PROGRESS_S = 1.0
+"""How often the journal is told how far the tracks are: after a crash, that is what is known."""
+
+PROMPT_S = 0.5
+"""How long ``stream.json`` waits for sinks to finish before it is written without what they may add."""
+
+log = logger("receiver.stream")
+
+
+class OpenStream:
+    """What everything that happened on a stream is given to. It is the ``Owner`` that sinks speak to."""
+
+    def __init__(self, receiver: Receiver, facts: StreamFacts, recording: Recording) -> None:
+        self._receiver = receiver
+        self._facts = facts
+        self._recording = recording
+        self._loop = asyncio.get_running_loop()
+        self._progress_at = 0.0
+        self._log = log.bind(stream=facts.id, source=facts.source)
+        self._listeners = receiver.hub.open(facts, recording.directory, self)
+        receiver.metrics.stream_started(facts.source)
+        receiver.hub.records(StreamStarted(facts, recording.directory))
+        self._log.info(
+            "stream_started",
+            dialect=facts.dialect,
+            peer_stream=facts.stream_id,
+            call=facts.call_id,
+            codec=facts.format.encoding.value,
+            rate=facts.format.rate,
+            tracks=list(facts.tracks),
+            peer=facts.peer_address,
+        )
+
+    @classmethod
+    async def open(cls, receiver: Receiver, facts: StreamFacts) -> OpenStream:
+        """Make the folder, away from the loop, and let the sinks in. Raises OSError where that is not possible."""
+        template = receiver.config.recordings.path
+        recording = await asyncio.to_thread(Recording.create, receiver.recordings_directory, template, facts)
+        return cls(receiver, facts, recording)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand a batch of events on."""
+        self._recording.note(events)
+        self._listeners.publish(events)
+        self._receiver.metrics.placed(self._facts.source, self._facts.format.encoding.value, events)
+
+    def progress(self, counters: Mapping[str, TrackCounters], now: float) -> None:
+        """Put down how far the tracks are, once a second."""
+        if now - self._progress_at >= PROGRESS_S:
+            self._progress_at = now
+            self._recording.progress(counters)
+
+    async def finish(self, ended: Ended) -> None:
+        """What follows the last event: sinks finish, ``stream.json`` is written, the end is told.
+
+        Sinks that need longer may go on; what they add is put into ``stream.json`` when they are done.
+        """
+        receiver, ended_at = self._receiver, datetime.now(UTC)
+        done = await self._listeners.finished(PROMPT_S)
+        try:
+            await asyncio.to_thread(self._recording.finish, ended, ended_at)
+        except (OSError, ValueError) as error:
+            self._log.error("stream_json_failed", problem=str(error))
+        self._tell(ended)
+        if done:
+            await self._close()
+        else:
+            receiver.keep(self, self._finish_late())
+
+    def abandon(self) -> None:
+        """Cancel the sinks that are not done."""
+        self._listeners.abandon()
+
+    def annotated(self, annotation: Annotation) -> None:
+        """Take what a sink learned; from any thread."""
+        self._loop.call_soon_threadsafe(self._annotate, annotation)
+
+    def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
+        """Take a file that a sink finished; from any thread."""
+        self._loop.call_soon_threadsafe(self._add_file, path, kind, media_type, sink)
+
+    async def _finish_late(self) -> None:
+        await self._listeners.finished()  # each sink within its own finish_timeout_s
+        try:
+            await asyncio.to_thread(self._recording.amend)
+        except (OSError, ValueError) as error:
+            self._log.error("stream_json_failed", problem=str(error))
+        await self._close()
+
+    async def _close(self) -> None:
+        # What a sink left unfinished, the next start finishes; the journal says that there is something to finish.
+        unfinished = any(result.status != "ok" for result in self._listeners.results().values())
+        try:
+            await asyncio.to_thread(partial(self._recording.close, keep_journal=unfinished))
+        except OSError as error:
+            self._log.error("journal_not_removed", problem=str(error))
+        if self._recording.error is not None:
+            self._log.error("journal_not_written", problem=str(self._recording.error))
+
+    def _annotate(self, annotation: Annotation) -> None:
+        try:
+            self._recording.annotate(annotation)
+        except ValueError as error:
+            self._log.warning("annotation_refused", sink=annotation.sink, problem=str(error))
+            return
+        self._listeners.annotation(annotation)
+        self._receiver.hub.records(Annotated(self._facts.id, annotation))
+
+    def _add_file(self, path: Path, kind: str, media_type: str, sink: str) -> None:
+        self._recording.add_file(path, kind, media_type, sink)
+        self._receiver.hub.records(FileAdded(self._facts.id, path, kind, media_type))
+
+    def _tell(self, ended: Ended) -> None:
+        facts, directory = self._facts, self._recording.directory
+        duration_s = max((track.length / track.rate for track in ended.tracks.values()), default=0.0)
+        self._receiver.metrics.stream_ended(facts.source, ended)
+        self._receiver.hub.records(StreamEnded(facts, directory, ended.reason, ended.stop_received, duration_s))
+        self._log.info(
+            "stream_ended",
+            reason=ended.reason.value,
+            stop_received=ended.stop_received,
+            duration_s=round(duration_s, 3),
+            tracks={name: _figures(track) for name, track in ended.tracks.items()},
+            ignored=ended.ignored,
+            error=ended.error,
+            directory=str(directory),
+        )
+
+
+def _figures(track: TrackCounters) -> dict[str, object]:
+    """The figures of a track that matter in a log line."""
+    return {
+        "received": track.received,
+        "audio_s": round(track.samples / track.rate, 3),
+        "gaps_s": {cause: round(length / track.rate, 3) for cause, length in track.gaps.items()},
+        "duplicate": track.duplicate,
+        "late": track.late,
+        "rejected": track.rejected,
+    }

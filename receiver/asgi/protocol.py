@@ -1,0 +1,39 @@
+"""uvicorn's WebSocket protocol, taught to say how a connection was lost.
+
+ASGI reports a FIN and a broken connection alike (code 1005 without a reason); a recording should not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from receiver.events import EndReason
+
+LOST = "receiver.connection_lost"
+"""Key in the scope: how the connection was lost without a close frame, ``fin`` or ``reset``."""
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """The stock protocol, and in the scope under ``LOST`` what ended the connection."""
+
+    scope: Any
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the cause before the application is told that the connection is gone."""
+        if hasattr(self, "scope"):
+            self.scope[LOST] = "fin" if exc is None else "reset"
+        super().connection_lost(exc)
+
+
+def end_of(scope: Mapping[str, Any], disconnect: Mapping[str, Any]) -> EndReason:
+    """How a connection ended, by its scope and its ``websocket.disconnect``.
+
+    A close frame comes with a reason, be it empty; a lost connection has none. Servers that do not say more are
+    taken to mean a FIN.
+    """
+    if disconnect.get("reason") is not None:
+        return EndReason.CLOSE
+    return EndReason(scope.get(LOST, EndReason.FIN))

@@ -1,0 +1,237 @@
+"""The composition root: everything is made here, and handed to whoever needs it.
+
+A ``Receiver`` is an ASGI application. Served by our own server or mounted into somebody's application, it works between
+``async with receiver:`` — a mounted application's lifespan is never run by Starlette.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from receiver import files
+from receiver.asgi.connection import Connection
+from receiver.asgi.handshake import Handshake, deny
+from receiver.asgi.health import health_routes
+from receiver.asgi.open_stream import OpenStream
+from receiver.asgi.sweep import Sweep
+from receiver.auth import open_authenticator
+from receiver.config import Config
+from receiver.errors import AccessDenied, ConfigError
+from receiver.events import EndReason
+from receiver.logs import logger
+from receiver.metrics import Metrics
+from receiver.recordings import recover
+from receiver.records import Refused
+from receiver.sessions.registry import Registry
+from receiver.sessions.settings import SessionSettings
+from receiver.sinks.hub import Hub, SinkFigures
+from receiver.tokens import Tokens
+
+FIGURES_S = 1.0
+"""How often figures that cost something to find are found."""
+
+log = logger("receiver")
+
+
+class Receiver:
+    """Receives streams as configured. Raises ConfigError where the configuration cannot work."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config = config or Config()
+        self.metrics = Metrics(sources=config.sources, sinks=config.sinks)
+        self.hub = Hub(config.sinks, base=config.base, feeds_bytes=config.limits.feeds_bytes)
+        self.registry = Registry(config.limits.streams, room=self._room)
+        self.sweep = Sweep(config.server.latency_ms, self._after_slice)
+        self.recordings_directory = config.base / config.recordings.directory
+        self.stopping = False
+        """Not ready any more, though streams may still come: balancers are to notice first."""
+        self._disk_short = False
+        self._figures: dict[str, SinkFigures] = {}
+        self._serving: set[asyncio.Task[Any]] = set()  # a task per admitted connection
+        self._late: dict[asyncio.Task[None], OpenStream] = {}
+        self._hurried = False
+        self._watcher: asyncio.Task[None] | None = None
+        self._settings = {name: self._session_settings(name) for name in config.sources}
+        self._app = Starlette(routes=[*self._source_routes(), *health_routes(self), *_unknown_paths()])
+
+    async def __aenter__(self) -> Self:
+        files.configure(limit_bytes=self.config.limits.writer_bytes)
+        try:
+            await asyncio.to_thread(self.recordings_directory.mkdir, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError("recordings.directory", f"cannot be made: {error}") from None
+        self._watch_figures()
+        await self.hub.__aenter__()
+        try:
+            recovered = await asyncio.to_thread(recover, self.recordings_directory, dict(self.hub.recoverers()))
+        except BaseException:
+            await self.hub.__aexit__(None, None, None)
+            raise
+        if recovered:
+            log.info("recovered", streams=len(recovered), directory=str(self.recordings_directory))
+        self.sweep.start()
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End what is live, let late sinks finish (each within its own limit), close the plugins."""
+        self.registry.draining = True
+        await self.end_all(EndReason.DRAIN)
+        if self._late:
+            await asyncio.wait(self._late)
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self.sweep.stop()
+        await self.hub.__aexit__(kind, error, traceback)
+        await asyncio.to_thread(files.shutdown)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the sources' paths, /livez and /readyz."""
+        await self._app(scope, receive, send)
+
+    def settings_of(self, source: str) -> SessionSettings:
+        """How streams of a source are read."""
+        return self._settings[source]
+
+    def not_ready(self) -> str | None:
+        """Why new streams should not be sent here, in a word, or None."""
+        if self.stopping or self.registry.draining:
+            return "stopping"
+        if not self.hub.healthy():
+            return "sinks"
+        return self._room()
+
+    async def end_all(self, reason: EndReason) -> None:
+        """End every live stream and wait until its files are final."""
+        self.registry.end_all(reason)
+        if self._serving:
+            await asyncio.wait(self._serving)
+
+    def keep(self, stream: OpenStream, late: Coroutine[Any, Any, None]) -> None:
+        """Let the late sinks of a stream go on when its connection is over; the end of the process waits for them."""
+        task = asyncio.create_task(late)
+        self._late[task] = stream
+        task.add_done_callback(self._late.pop)
+        if self._hurried:
+            stream.abandon()
+
+    def hurry(self) -> None:
+        """From now on wait for no sink that is late."""
+        self._hurried = True
+        for stream in self._late.values():
+            stream.abandon()
+
+    def refused(self, source: str, denied: AccessDenied, peer: str) -> None:
+        """Count and tell a refusal."""
+        self.metrics.refused(source, denied.reason)
+        self.hub.records(Refused(source, denied.reason, denied.status, peer))
+        log.warning("handshake_refused", source=source, reason=denied.reason, status=denied.status, peer=peer)
+
+    def _source_routes(self) -> list[BaseRoute]:
+        routes: list[BaseRoute] = []
+        for name, source in self.config.sources.items():
+            authenticator = open_authenticator(source.auth.use, Tokens(self.config, name))
+            if source.auth.use == "none":
+                log.warning("source_without_authentication", source=name, path=source.path)
+            handshake = Handshake(authenticator, self.registry, partial(self.refused, name))
+            routes.append(WebSocketRoute(source.path, self._endpoint(name, handshake)))
+            routes.append(Route(source.path, _upgrade_required))
+        return routes
+
+    def _endpoint(self, name: str, handshake: Handshake) -> Any:
+        async def endpoint(websocket: WebSocket) -> None:
+            admitted, token = await handshake.admit(websocket)
+            if admitted:
+                await self._serve(Connection(self, name, websocket, token))
+
+        return endpoint
+
+    async def _serve(self, connection: Connection) -> None:
+        serving = asyncio.create_task(connection.run())
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+        await asyncio.shield(serving)
+
+    def _session_settings(self, name: str) -> SessionSettings:
+        source, limits = self.config.sources[name], self.config.limits
+        return SessionSettings(
+            dialect=source.dialect,
+            l16_byte_order=source.l16_byte_order,
+            encodings=source.encodings,
+            counters=source.counters == "track",
+            own_zero=source.track_zero == "own",
+            message_bytes=limits.message_bytes,
+            payload_bytes=limits.payload_bytes,
+            tracks=limits.tracks,
+            start_timeout_s=limits.start_timeout_s,
+            idle_timeout_s=limits.idle_timeout_s,
+            burst_s=limits.burst_s,
+            bad_messages=limits.bad_messages,
+        )
+
+    def _room(self) -> str | None:
+        if self._disk_short:
+            return "disk"
+        return None if self.hub.room_for_stream() else "threads"
+
+    def _after_slice(self, late_s: float) -> None:
+        self.hub.flush()
+        files.flush()
+        self.metrics.loop_lagged(max(0.0, late_s))
+
+    def _watch_figures(self) -> None:
+        self.metrics.watch_streams_limit(lambda: self.registry.limit)
+        self.metrics.watch_draining(lambda: self.registry.draining)
+        self.metrics.watch_disk(self.recordings_directory)
+        for name in self.config.sinks:
+            self.metrics.watch_sink_queue(name, partial(self._queued_s, name))
+
+    async def _watch(self) -> None:
+        """Keep an eye on the disk and on what sinks lose."""
+        while True:
+            known, self._figures = self._figures, self.hub.figures()
+            for name, now in self._figures.items():
+                before = known.get(name, SinkFigures())
+                self.metrics.sink_dropped(name, now.dropped_s - before.dropped_s)
+                for _ in range(now.failures - before.failures):
+                    self.metrics.sink_failed(name)
+            self._disk_short = await asyncio.to_thread(self._is_disk_short, self.recordings_directory)
+            await asyncio.sleep(FIGURES_S)
+
+    def _queued_s(self, sink: str) -> float:
+        figures = self._figures.get(sink)
+        return 0.0 if figures is None else figures.queued_s
+
+    def _is_disk_short(self, directory: Path) -> bool:
+        try:
+            return shutil.disk_usage(directory).free < self.config.limits.free_bytes
+        except OSError:
+            return True
+
+
+def _upgrade_required(request: Request) -> Response:
+    """An ordinary request on a stream path: RFC 9110, section 15.5.22."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    return PlainTextResponse("This is a WebSocket endpoint.\n", 426, headers)
+
+
+def _unknown_paths() -> list[BaseRoute]:
+    async def unknown(websocket: WebSocket) -> None:
+        await deny(websocket, AccessDenied(404, "path"))
+
+    return [WebSocketRoute("/{path:path}", unknown)]

@@ -1,0 +1,231 @@
+"""Every end of a connection takes the same path: what arrived is in the files, the reason is right, nothing is left."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from receiver.events import EndReason
+
+PACKETS = 50
+
+
+def media(number: int) -> str:
+    body = {
+        "track": "inbound",
+        "chunk": str(number),
+        "timestamp": str((number - 1) * 20),
+        "payload": base64.b64encode(bytes([number]) * 160).decode(),
+    }
+    return json.dumps({"event": "media", "sequenceNumber": str(number + 1), "media": body})
+
+
+async def talk(connection: ClientConnection, hello: Callable[..., Any]) -> None:
+    await hello(connection)
+    for number in range(1, PACKETS + 1):
+        await connection.send(media(number))
+
+
+async def final(server: Any, streams: int = 1) -> None:
+    """Wait until nothing is live, and so many streams are told of and have no journal left."""
+    async with asyncio.timeout(20):
+        while len(server.receiver.registry) or len(list(server.root.glob("*/*/stream.json"))) < streams:
+            await asyncio.sleep(0.01)
+        while list(server.root.glob("*/*/journal.jsonl")):
+            await asyncio.sleep(0.01)
+
+
+def check(server: Any, reason: EndReason, *, stop: bool = False) -> dict[str, Any]:
+    told: dict[str, Any] = server.told()
+    assert (told["end"]["reason"], told["end"]["stop_received"]) == (reason.value, stop)
+    (folder,) = server.folders()
+    assert soundfile.info(folder / "inbound.wav").frames == PACKETS * 160
+    assert not list(folder.glob("*.part"))
+    assert told["tracks"]["inbound"]["counters"]["received"] == PACKETS
+    return told
+
+
+def hang_up(connection: ClientConnection) -> None:
+    """A FIN and nothing else."""
+    connection.transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
+
+def kill(connection: ClientConnection) -> None:
+    """A RST, as when a client dies or a load balancer forgets."""
+    raw: socket.socket = connection.transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.transport.abort()
+
+
+def test_a_stop_message_ends_the_stream(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            async with server.dial() as connection:
+                await talk(connection, hello)
+                await connection.send(json.dumps({"event": "stop", "sequenceNumber": "999"}))
+            await final(server)
+            check(server, EndReason.STOP, stop=True)
+
+    asyncio.run(run())
+
+
+def test_after_a_stop_we_close_if_the_peer_does_not(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running(limits={"close_timeout_s": 0.1}) as server, server.dial() as connection:
+            await talk(connection, hello)
+            await connection.send(json.dumps({"event": "stop"}))
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+            assert connection.close_code == 1000
+            await final(server)
+            check(server, EndReason.STOP, stop=True)
+
+    asyncio.run(run())
+
+
+def test_a_close_frame_without_a_stop(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            async with server.dial() as connection:
+                await talk(connection, hello)
+            await final(server)
+            check(server, EndReason.CLOSE)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("deed", "reason"), [(hang_up, EndReason.FIN), (kill, EndReason.RESET)])
+def test_a_connection_that_is_lost(
+    running: Any, hello: Any, deed: Callable[[ClientConnection], None], reason: EndReason
+) -> None:
+    async def run() -> None:
+        async with running() as server:
+            connection = await server.dial()
+            await talk(connection, hello)
+            async with asyncio.timeout(20):  # what a RST finds unsent, it destroys on the sender's side
+                arrived = f'receiver_messages_total{{kind="media",source="default"}} {PACKETS}.0'
+                while arrived not in (await asyncio.to_thread(server.receiver.metrics.render))[0].decode():
+                    await asyncio.sleep(0.01)
+            deed(connection)
+            await final(server)
+            check(server, reason)
+            with contextlib.suppress(ConnectionClosed):
+                await connection.close()
+
+    asyncio.run(run())
+
+
+def test_a_stream_without_media_for_too_long(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running(limits={"idle_timeout_s": 0.5}) as server, server.dial() as connection:
+            await talk(connection, hello)
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+            assert (connection.close_code, connection.close_reason) == (1000, "idle")
+            await final(server)
+            check(server, EndReason.IDLE)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_never_starts(running: Any) -> None:
+    async def run() -> None:
+        async with running(limits={"start_timeout_s": 0.2}) as server, server.dial() as connection:
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+            assert connection.close_code == 4408
+            await final(server, streams=0)
+            assert server.folders() == []
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_breaks_the_protocol(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running() as server, server.dial() as connection:
+            await talk(connection, hello)
+            for _ in range(51):
+                await connection.send("not json")
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+            assert connection.close_code == 1008
+            await final(server)
+            told = check(server, EndReason.ERROR)
+            assert told["end"]["close_code"] == 1008
+
+    asyncio.run(run())
+
+
+def test_the_end_of_the_process_ends_live_streams_last(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            connection = await server.dial()
+            await talk(connection, hello)
+            while not list(server.root.glob("*/*/inbound.wav.part")):
+                await asyncio.sleep(0.01)
+            leaving = asyncio.create_task(server.receiver.end_all(EndReason.DRAIN))
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+            assert connection.close_code == 1012
+            await leaving
+            await final(server)
+            check(server, EndReason.DRAIN)
+
+    asyncio.run(run())
+
+
+def test_a_flood_does_not_wait_for_the_sweep(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running(server={"latency_ms": 1000}, limits={"burst_s": 0}) as server:
+            async with server.dial() as connection:
+                await hello(connection)
+                for number in range(1, 3_001):
+                    await connection.send(media(number % 250 + 1 if number > 250 else number))
+                await connection.send(json.dumps({"event": "stop"}))
+            await final(server)
+            assert server.told()["tracks"]["inbound"]["counters"]["received"] == 3_000
+
+    asyncio.run(run())
+
+
+@pytest.mark.blocks  # the folder is taken away by the test itself
+def test_a_folder_that_cannot_be_made_ends_the_stream_and_nothing_else(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            server.root.rmdir()
+            server.root.write_text("in the way")
+            async with server.dial() as connection:
+                await hello(connection)
+                with pytest.raises(ConnectionClosed):
+                    await connection.recv()
+                assert connection.close_code == 1011
+            Path(server.root).unlink()
+            async with server.dial() as connection:
+                await talk(connection, hello)
+            await final(server)
+            check(server, EndReason.CLOSE)
+
+    asyncio.run(run())
+
+
+def test_the_same_peer_id_twice_is_two_streams(running: Any, hello: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            async with server.dial() as first, server.dial() as second:
+                await talk(first, hello)
+                await talk(second, hello)
+            await final(server, streams=2)
+            files = [folder / "inbound.wav" for folder in server.folders()]
+            assert [soundfile.info(file).frames for file in files] == [PACKETS * 160] * 2
+
+    asyncio.run(run())
