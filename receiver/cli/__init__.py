@@ -1,0 +1,36 @@
+"""The commands, one file each."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from receiver.cli.call import call
+from receiver.cli.check import check
+from receiver.cli.demo import demo
+from receiver.cli.serve import serve
+from receiver.cli.sinks import sinks
+from receiver.cli.snippet import snippet
+from receiver.cli.token import token
+from receiver.errors import ConfigError
+
+app = typer.Typer(
+    name="receiver",
+    help="Receives the audio of live phone calls over WebSocket.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (serve, demo, call, check, token, sinks, snippet):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command: exit code 0 done, 1 failed, 2 wrong use or configuration."""
+    try:
+        app()
+    except ConfigError as error:
+        print(f"receiver: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,84 @@
+"""``receiver check``: what would run, and what would stop it from running. Serves, recovers and delivers nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from receiver.config import Config, Source
+from receiver.config_file import load_config
+from receiver.errors import ConfigError
+from receiver.media import opus
+from receiver.sinks.loading import load
+from receiver.tokens import Tokens
+
+OPUS_LIBRARIES = {"libopus": "decoded by libopus", "pyav": "decoded by PyAV"}
+NO_OPUS = "would be refused: install libopus (Debian: libopus0) or media-stream-receiver[opus]"
+
+
+def check(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Else $RECEIVER_CONFIG, else ./config.toml.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Validate the configuration and say what would run. Exit code 2 if it would not, with the key that is wrong."""
+    try:
+        lines = list(_findings(load_config(config, os.environ)))
+    except ConfigError as error:
+        typer.echo(f"receiver check: {error}", err=True)
+        raise typer.Exit(2) from None
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(f"{name:<{width}}  {text}")
+    print("\nThis configuration can be served.")
+
+
+def _findings(config: Config) -> Iterator[tuple[str, str]]:
+    """A line per thing that would run. Raises ConfigError for one that would not."""
+    yield "configuration", str(config.origin or "none: the defaults, and RECEIVER_ variables")
+    yield "public", f"http://{config.server.host}:{config.server.port}"
+    yield "management", f"http://{config.management.host}:{config.management.port}"
+    for name, source in config.sources.items():
+        yield f"source {name}", f"{source.path}  dialect {source.dialect}  {_auth(config, name, source)}"
+    for name, sink in config.sinks.items():
+        problems = asyncio.run(load(name, sink.use, sink.options, config.base).check())
+        if problems:
+            raise ConfigError(f"sinks.{name}", "; ".join(problems))
+        which = "every source" if sink.sources is None else f"sources {', '.join(sink.sources)}"
+        when = "".join(f"  when {key} = {value}" for key, value in sink.when.items())
+        yield f"sink {name}", f"{sink.use}  {which}{when}"
+    if not config.sinks:
+        yield "sinks", "none: nothing listens (warning)"
+    yield "OPUS", OPUS_LIBRARIES.get(str(opus.backend()), NO_OPUS)
+    yield "recordings", _recordings(config)
+
+
+def _auth(config: Config, name: str, source: Source) -> str:
+    if source.auth.use == "none":
+        return "auth none: everybody may connect (warning)"
+    if config.needs_token():
+        return "auth bearer: a token will be made at the start, as RECEIVER_TOKEN is not set"
+    return f"auth bearer: {', '.join(token.name for token in Tokens(config, name)())}"
+
+
+def _recordings(config: Config) -> str:
+    directory = config.base / config.recordings.directory
+    parent = directory
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent  # it is made at the start, where it can be
+    if not parent.is_dir():
+        raise ConfigError("recordings.directory", f"{parent} is not a directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError("recordings.directory", f"{parent} cannot be written to")
+    free = shutil.disk_usage(parent).free
+    low = (
+        "" if free >= config.limits.free_bytes else ", less than limits.free_bytes: streams would be refused (warning)"
+    )
+    return f"{directory}  {free / 1e9:.1f} GB free{low}"

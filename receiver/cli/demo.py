@@ -1,0 +1,159 @@
+"""``receiver demo``: the whole way of a call, without an account, a telephone or a question."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from receiver.audio import Encoding
+from receiver.config import DEFAULT_TOKEN, Config
+from receiver.errors import ReceiverError
+from receiver.logs import configure
+from receiver.media.opus import backend
+from receiver.simulate import SPEECH, Call, Key, Outcome, speak
+from receiver.simulate.connection import Progress as Report
+from receiver.waveform import draw, measure
+
+SPEED = 8.0
+"""Times real time: both calls fit into a few seconds and stay inside the burst that the server allows."""
+
+SPEECH_S = 20.0
+WIDTH = 100
+
+
+def demo(
+    directory: Annotated[
+        Path | None, typer.Option(help="Where to record; a new temporary folder otherwise.", show_default=False)
+    ] = None,
+) -> None:
+    """Start a server on a free port, make a two-sided call to it twice, show what was recorded."""
+    configure("warning")
+    console = Console(highlight=False, soft_wrap=True)
+    root = directory or Path(tempfile.mkdtemp(prefix="receiver-demo-"))
+    try:
+        asyncio.run(_demo(console, root.resolve()))
+    except ReceiverError as error:
+        console.print(f"receiver demo: {error}", style="red")
+        raise typer.Exit(1) from None
+
+
+async def _demo(console: Console, root: Path) -> None:
+    from receiver.asgi.receiver import Receiver
+    from receiver.asgi.server import listening
+
+    token = secrets.token_urlsafe(32)
+    config = Config.model_validate(
+        {
+            "server": {"host": "127.0.0.1", "port": 0},
+            "management": {"port": 0},
+            "recordings": {"directory": str(root)},
+        },
+        context={"environ": {DEFAULT_TOKEN: token}, "base": root},
+    )
+    async with listening(Receiver(config)) as addresses:
+        url = f"ws://127.0.0.1:{addresses.public[1]}/stream"
+        console.print(f"A receiver listens at [bold]{url}[/bold], with a token made for this run.")
+        console.print(
+            f"A call of two sides, {SPEECH_S:.0f} s, is streamed to it, {SPEED:.0f} times faster than life.\n"
+        )
+        second = Encoding.OPUS
+        if backend() is None:
+            console.print("OPUS needs libopus or PyAV, and neither is here: L16 stands in for it.\n")
+            second = Encoding.L16
+        for encoding in (Encoding.PCMU, second):
+            folder = await _call(console, url, token, encoding, root)
+            _show(console, folder)
+    console.print(f"Listen to them: [bold]{root}[/bold]")
+
+
+async def _call(console: Console, url: str, token: str, encoding: Encoding, root: Path) -> Path:
+    """Make one call; the answer is the folder of its recording, which is final."""
+    call = Call(
+        inbound=SPEECH / "inbound.flac",
+        outbound=SPEECH / "outbound.flac",
+        encoding=encoding,
+        parameters={"from": "+15550100", "to": "+15550199", "direction": "inbound"},
+        keys=(Key("5", 9.0),),
+    )
+    before = _final(root)
+    with _progress(console, encoding) as report:
+        outcome = await speak(call, url=url, token=token, speed=SPEED, progress=report)
+    if not outcome.ok:
+        raise ReceiverError(_failure(outcome))
+    for _ in range(1000):
+        if new := _final(root) - before:
+            return new.pop()
+        await asyncio.sleep(0.01)
+    raise ReceiverError(f"no recording appeared in {root}")
+
+
+def _final(root: Path) -> set[Path]:
+    """The folders that are finished: a stream's journal goes last."""
+    told = {path.parent for path in root.glob("*/*/stream.json")}
+    return {folder for folder in told if not (folder / "journal.jsonl").exists()}
+
+
+def _failure(outcome: Outcome) -> str:
+    return f"the call failed: {outcome.error or outcome.body or outcome.close_reason or outcome.status}"
+
+
+@contextmanager
+def _progress(console: Console, encoding: Encoding) -> Any:
+    """A bar on a terminal, a line elsewhere."""
+    if not console.is_terminal:
+        console.print(f"calling with {encoding} …")
+        yield lambda _position, _sent: None
+        return
+    columns = (TextColumn("calling with {task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(encoding.value, total=SPEECH_S)
+        report: Report = lambda position, _sent: bar.update(task, completed=position)  # noqa: E731 - one line
+        yield report
+        bar.update(task, completed=SPEECH_S)
+
+
+def _show(console: Console, folder: Path) -> None:
+    """What was recorded, as ``stream.json`` tells it, and how it looks."""
+    told = json.loads((folder / "stream.json").read_text())
+    console.print(f"\n{folder}", style="bold")
+    console.print(f"  parameters  {json.dumps(told['parameters'])}")
+    digits = ", ".join(f"{digit['digit']} at {digit['position'] / digit['rate']:.2f} s" for digit in told["digits"])
+    console.print(f"  digits      {digits or 'none'}")
+    console.print(f"  end         {told['end']['reason']}\n")
+    table = Table("file", "duration", "gaps", "peak", "loudness", box=None, pad_edge=False, padding=(0, 3, 0, 2))
+    pictures = []
+    for file in told["files"]:
+        path = folder / file["path"]
+        width = min(console.width, WIDTH) - 10 if console.is_terminal else WIDTH - 10
+        shape = measure(path, width)
+        track = told["tracks"].get(path.stem)
+        gaps = [
+            (gap["start"] / told["format"]["rate"], gap["end"] / told["format"]["rate"], gap["cause"])
+            for gap in (track["gaps"] if track else ())
+        ]
+        missing = sum(end - start for start, end, _ in gaps)
+        table.add_row(
+            file["path"],
+            f"{shape.duration_s:.2f} s",
+            f"{len(gaps)}, {missing:.2f} s" if track else "",
+            f"{shape.levels.peak_dbfs:.1f} dBFS",
+            f"{shape.levels.rms_dbfs:.1f} dBFS",
+        )
+        if track:
+            pictures.append((path.stem, draw(shape, gaps, encoding=sys.stdout.encoding or "ascii")))
+    console.print(table)
+    for name, picture in pictures:
+        console.print(f"\n{name}", style="bold")
+        console.print(picture)
+    console.print()
