@@ -21,7 +21,14 @@ LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "text")
 
 _LIBRARIES = ("uvicorn", "websockets")
-_CHATTER = frozenset({"connection open", "connection closed", "connection rejected (%d %s)"})
+_CHATTER = frozenset(
+    {
+        "connection open",
+        "connection closed",
+        "connection rejected (%d %s)",
+        "ASGI callable returned without completing handshake.",
+    }
+)
 _PEERS_FAULT = frozenset({"Invalid UTF-8 sequence received from client.", "opening handshake failed"})
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from receiver.asgi.handshake import peer_address
 from receiver.asgi.open_stream import OpenStream
@@ -172,7 +172,7 @@ class Connection:
         else:
             code, reason = 1000, str(self._session.reason or "")
         if self._websocket.application_state is WebSocketState.CONNECTED:
-            with suppress(RuntimeError, OSError):  # the peer was quicker
+            with suppress(RuntimeError, WebSocketDisconnect):  # the peer was quicker
                 await self._websocket.close(code, reason)
 
     def _mistake(self, now: float) -> None:

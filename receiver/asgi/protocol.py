@@ -16,10 +16,26 @@ LOST = "receiver.connection_lost"
 """Key in the scope: how the connection was lost without a close frame, ``fin`` or ``reset``."""
 
 
+_UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 12\r\n\r\nBad Request\n"
+
+
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """The stock protocol, and in the scope under ``LOST`` what ended the connection."""
 
     scope: Any
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a handshake that cannot be read (a header line above 8 KiB, say): the stock protocol never does."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.write(_UNREADABLE)
+            self.transport.close()
+
+    async def send(self, message: Any) -> None:
+        """Take a refusal for an answer: the stock protocol logs an error for every one that is not a bare 403."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the cause before the application is told that the connection is gone."""

@@ -66,6 +66,7 @@ class Receiver:
         self._watcher: asyncio.Task[None] | None = None
         self._settings = {name: self._session_settings(name) for name in config.sources}
         self._app = Starlette(routes=[*self._source_routes(), *health_routes(self), *_unknown_paths()])
+        self._app.router.redirect_slashes = False  # another path is an unknown path
 
     async def __aenter__(self) -> Self:
         files.configure(limit_bytes=self.config.limits.writer_bytes)

@@ -21,15 +21,16 @@ from receiver.config import DEFAULT_TOKEN, Config
 from receiver.errors import ReceiverError
 from receiver.logs import configure
 from receiver.media.opus import backend
-from receiver.simulate import SPEECH, Call, Key, Outcome, speak
+from receiver.simulate import SPEECH, Call, Key, Outcome, duration_s, speak
 from receiver.simulate.connection import Progress as Report
+from receiver.simulate.side import Side
 from receiver.waveform import draw, measure
 
 SPEED = 8.0
 """Times real time: both calls fit into a few seconds and stay inside the burst that the server allows."""
 
-SPEECH_S = 20.0
 WIDTH = 100
+"""Columns, where the terminal has more or there is none."""
 
 
 def demo(
@@ -65,7 +66,7 @@ async def _demo(console: Console, root: Path) -> None:
         url = f"ws://127.0.0.1:{addresses.public[1]}/stream"
         console.print(f"A receiver listens at [bold]{url}[/bold], with a token made for this run.")
         console.print(
-            f"A call of two sides, {SPEECH_S:.0f} s, is streamed to it, {SPEED:.0f} times faster than life.\n"
+            f"A call of two sides, {_length_s():.0f} s, is streamed to it, {SPEED:.0f} times faster than life.\n"
         )
         second = Encoding.OPUS
         if backend() is None:
@@ -98,6 +99,10 @@ async def _call(console: Console, url: str, token: str, encoding: Encoding, root
     raise ReceiverError(f"no recording appeared in {root}")
 
 
+def _length_s() -> float:
+    return duration_s([Side(SPEECH / "inbound.flac"), Side(SPEECH / "outbound.flac")])
+
+
 def _final(root: Path) -> set[Path]:
     """The folders that are finished: a stream's journal goes last."""
     told = {path.parent for path in root.glob("*/*/stream.json")}
@@ -117,10 +122,10 @@ def _progress(console: Console, encoding: Encoding) -> Any:
         return
     columns = (TextColumn("calling with {task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(encoding.value, total=SPEECH_S)
+        task = bar.add_task(encoding.value, total=_length_s())
         report: Report = lambda position, _sent: bar.update(task, completed=position)  # noqa: E731 - one line
         yield report
-        bar.update(task, completed=SPEECH_S)
+        bar.update(task, completed=_length_s())
 
 
 def _show(console: Console, folder: Path) -> None:

@@ -34,7 +34,7 @@ class Auto:
 
     def parse(self, data: Data) -> Message:
         """Read one message. Raises ProtocolError alone, as the vendors do."""
-        if self._recognised or not isinstance(data, str):
+        if not isinstance(data, str):
             return self._dialect.parse(data)
         start = read_object(data)
         if start.get("event") != "start":
@@ -47,4 +47,5 @@ class Auto:
             dialect.parse(self._greeting)
         message = dialect.parse(data)
         self._dialect, self._recognised = dialect, True
+        self.parse = dialect.parse  # type: ignore[method-assign]  # from here on without a detour per message
         return message

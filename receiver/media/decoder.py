@@ -15,7 +15,8 @@ class Decoder(Protocol):
     """Hertz of the samples that come out."""
 
     unit_bytes: int
-    """Bytes of one sample of all channels, which payloads hold a whole number of; 0 where that is not said."""
+    """Bytes of one sample of all channels: ``samples_in`` is then the payload's length by that, and no packet is ever
+    damaged. 0 where packets are not that simple."""
 
     def samples_in(self, payload: bytes) -> int | None:
         """How many samples (per channel) a payload holds, from its bytes alone; None: it cannot be decoded.

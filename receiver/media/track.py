@@ -8,10 +8,10 @@ how much it lags is reported as ``skew_ms`` until a gap absorbs it.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
 from receiver.dialects.messages import Media
-from receiver.events import Cause, Discontinuity, Event, Frame, Gap, TrackCounters
+from receiver.events import Cause, Discontinuity, Event, Frame, Gap, Samples, TrackCounters
 from receiver.media.decoder import Decoder
 from receiver.media.reorder import WINDOW, Reorder, Verdict
 from receiver.media.timeline import JITTER_MS, Timeline
@@ -45,20 +45,22 @@ class Track:
         self.oversized = 0
         """Of the rejected: above the limits."""
         self._decoder = decoder
-        self._samples_in = decoder.samples_in
+        self._unit_bytes = unit = decoder.unit_bytes
+        self._most = min(rate, payload_bytes // unit) if unit else rate  # samples of one packet
         self._timeline = timeline
         self._counters = counters
         self._own_zero = own_zero
         self._payload_bytes = payload_bytes
         self._jitter = JITTER_MS * rate // 1000
         self._order = Reorder()
-        self._zero_ms: int | None = None
+        self._smooth = False  # nothing waits, nothing is owed: the next packet just follows
+        self._zeroed = False
+        self._zero_ms = 0
         self._last_ms = 0
         self._unit = 0  # samples of the last packet: what a missing one is reckoned at
         self._owed: list[tuple[Cause, int]] = []  # packets missing between the cursor and the next frame
         self._restarted = False
         self._run: list[bytes] = []  # consecutive packets, not yet decoded, that end at the cursor
-        self._run_samples = 0
         self._events: list[Event] = []
         self._gaps: dict[str, int] = {}
         self._received = self._placed = self._duplicate = self._late = 0
@@ -70,38 +72,27 @@ class Track:
         self._received += 1
         chunk, stamp, payload = media.chunk, media.timestamp, media.payload
         order = self._order
-        # The way of nearly every packet: the next chunk, about where its stamp says. Everything else goes below.
-        if (
-            chunk is not None
-            and chunk == order.expected
-            and stamp is not None
-            and payload is not None
-            and not order.held
-            and not self._owed
-            and self._zero_ms is not None
-            and self._counters
-        ):
+        # The way of nearly every packet: the next chunk, about where its stamp says. Everything else is sorted.
+        if self._smooth and chunk is not None and chunk == order.expected and stamp is not None and payload:
+            samples = len(payload) // self._unit_bytes if self._unit_bytes else self._samples_of(payload)
             ahead = (stamp - self._zero_ms) * self.rate // 1000 - self.cursor
-            samples = self._samples_in(payload)
-            if (
-                samples
-                and samples <= self.rate
-                and ahead < self._jitter
-                and stamp >= self._last_ms - JITTER_MS
-                and len(payload) <= self._payload_bytes
-            ):
+            if ahead < self._jitter and stamp + JITTER_MS >= self._last_ms and 0 < samples <= self._most:
                 order.expected = chunk + 1
                 if -ahead > self._skew:
                     self._skew = -ahead
                 self._last_ms = stamp
-                self._append(payload, samples)
+                self._unit = samples
+                self._run.append(payload)
+                self.cursor += samples
                 return
         self._sort(media, at)
+        self._smooth = self._counters and self._zeroed and not order.held and not self._owed
 
     def tick(self, at: float) -> None:
         """Let packets go that waited long enough for a missing one."""
         if self._order.held:
             self._take(at)
+            self._smooth = False
 
     def finish(self, at: float) -> None:
         """Let everything go: no packet will follow."""
@@ -168,10 +159,10 @@ class Track:
 
     def _place(self, media: Media, at: float, *, counted: bool) -> None:
         payload, stamp = media.payload, media.timestamp
-        samples = self._samples_in(payload) if payload else None
-        if not payload or not samples or samples > self.rate or len(payload) > self._payload_bytes:
+        samples = self._samples_of(payload) if payload else 0
+        if not payload or not 0 < samples <= self._most:
             self.rejected += 1
-            self.oversized += bool(samples)
+            self.oversized += samples > self._most
             self._owed.append((Cause.REJECTED, 1))
             return
         if stamp is None or media.chunk is None:
@@ -183,11 +174,14 @@ class Track:
         elif position * 1000 > self._timeline.latest_ms(at) * self.rate:
             position = self._discontinue(None, at)
         self._settle(position)
-        self._append(payload, samples)
+        self._unit = samples
+        self._run.append(payload)
+        self.cursor += samples
 
     def _position(self, reckoned: int, stamp: int, tolerance: int, at: float) -> int:
         """Where a frame goes that the counters put at ``reckoned`` and whose stamp is ``stamp``."""
-        if self._zero_ms is None:
+        if not self._zeroed:
+            self._zeroed = True
             self._last_ms = stamp
             zero = self._timeline.zero_ms(stamp, at)
             self._zero_ms = stamp - self._timeline.elapsed_ms(at) if self._own_zero else zero
@@ -204,11 +198,12 @@ class Track:
         """Nothing explains where the peer's clock went: go on where our own clock is, and count from there."""
         position = max(self.cursor, self._timeline.elapsed_ms(at) * self.rate // 1000)
         self._decode()
-        before = None if self._zero_ms is None else self._last_ms
+        before = self._last_ms if self._zeroed else None
         self._events.append(Discontinuity(self.name, position, self.rate, before, stamp))
         self._discontinuities += 1
         self._restarted = False
         if stamp is not None:
+            self._zeroed = True
             self._zero_ms = stamp - position * 1000 // self.rate
             self._last_ms = stamp
         return position
@@ -230,37 +225,36 @@ class Track:
             self._decoder.conceal(end - self.cursor)
         self.cursor = end
 
-    def _append(self, payload: bytes, samples: int) -> None:
-        self._run.append(payload)
-        self._run_samples += samples
-        self._unit = samples
-        self._placed += 1
-        self.cursor += samples
+    def _samples_of(self, payload: bytes) -> int:
+        """Samples of a packet; 0 for one that cannot be decoded, and more than ``_most`` for one that is too large."""
+        if len(payload) > self._payload_bytes:
+            return self._most + 1
+        return self._decoder.samples_in(payload) or 0
 
     def _decode(self) -> None:
         """Turn the run into a frame; a packet that proves damaged becomes a gap of its own length."""
         run = self._run
         if not run:
             return
-        samples = self._decoder.decode(run)
-        if (unit := self._decoder.unit_bytes) > 1:
-            self._trimmed += sum(1 for payload in run if len(payload) % unit)
-        start = self.cursor - self._run_samples
-        damaged = self._decoder.damaged()
-        if not damaged:
-            self._events.append(Frame(self.name, start, self.rate, samples))
-            self.audio += len(samples)
-        else:
-            self._split(start, samples, damaged)
         self._run = []
-        self._run_samples = 0
+        samples = self._decoder.decode(run)
+        start = self.cursor - len(samples)
+        unit = self._unit_bytes
+        if unit > 1:
+            self._trimmed += sum(1 for payload in run if len(payload) % unit)
+        if not unit and (damaged := self._decoder.damaged()):
+            self._split(run, start, samples, damaged)
+            return
+        self._placed += len(run)
+        self.audio += len(samples)
+        self._events.append(Frame(self.name, start, self.rate, samples))
 
-    def _split(self, start: int, samples: np.ndarray, damaged: list[int]) -> None:
-        self._placed -= len(damaged)
+    def _split(self, run: Sequence[bytes], start: int, samples: Samples, damaged: Sequence[int]) -> None:
+        self._placed += len(run) - len(damaged)
         self.rejected += len(damaged)
         offset = done = 0
-        for index, payload in enumerate(self._run):
-            length = self._samples_in(payload) or 0
+        for index, payload in enumerate(run):
+            length = self._samples_of(payload)
             if index in damaged:
                 if offset > done:
                     self._frame(start + done, samples[done:offset])
@@ -272,6 +266,6 @@ class Track:
         if offset > done:
             self._frame(start + done, samples[done:])
 
-    def _frame(self, start: int, samples: np.ndarray) -> None:
+    def _frame(self, start: int, samples: Samples) -> None:
         self._events.append(Frame(self.name, start, self.rate, samples))
         self.audio += len(samples)

@@ -50,6 +50,7 @@ class Session:
         """Messages received, by kind; the owner may read and clear it at any time."""
         self._last_media_at = 0.0
         self._accepted_at = at
+        self._started_at = 0.0
         self._dialect = open_dialect(dialect or self.settings.dialect)
         self._tolerance = Tolerance(self.settings.bad_messages)
         self._connected = False
@@ -73,8 +74,8 @@ class Session:
                 if len(data) > limit:
                     raise LimitExceeded(1009, f"message above {limit} bytes")
                 message = parse(data)
-                if type(message) is Media and message.track in tracks:
-                    tracks[message.track].push(message, at)
+                if type(message) is Media and (track := tracks.get(message.track)) is not None:
+                    track.push(message, at)
                     media += 1
                 else:
                     events += self._dispatch(message, at)
@@ -171,6 +172,7 @@ class Session:
         self._tolerance.ignored["start_defect"] += message.defects + defaulted
         self._tolerance.ignored["start_before_connected"] += not self._connected
         ahead_ms = int(settings.burst_s * 1000) or UNLIMITED_AHEAD_MS
+        self._started_at = at
         self._timeline = Timeline(at, ahead_ms=max(ahead_ms, AHEAD_MS))
         self._last_media_at = at
         started = Started(
@@ -241,14 +243,14 @@ class Session:
         if self.reason is not None:
             return []
         events: list[Event] = []
-        audio_s = 0.0
+        burst = self.settings.burst_s
+        flood = False
         for track in self._tracks.values():
             events += track.drain()
-            audio_s = max(audio_s, track.audio / track.rate)
+            flood |= burst > 0 and track.audio > track.rate * (at - self._started_at + burst)
         if (error := self._bad_media(at)) is not None:
             return events + self._fail(error, at)
-        burst = self.settings.burst_s
-        if burst and self.started is not None and audio_s * 1000 - self._timeline.elapsed_ms(at) > burst * 1000:
+        if flood:
             return events + self._fail(LimitExceeded(4429, f"audio more than {burst:g} s ahead of the clock"), at)
         return events
 

@@ -1,0 +1,330 @@
+"""Whoever may not connect is answered by an HTTP status, before any 101, and learns nothing from the answer."""
+
+import asyncio
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+TOKEN = "a-token-of-the-tests"
+STOP = '{"event":"stop","sequenceNumber":"3"}'
+BODY = b"Unauthorized\n"
+Headers = list[bytes]
+
+
+async def ask(address: str, *headers: bytes, path: bytes = b"/stream", upgrade: bool = True) -> bytes:
+    """The whole answer to a handshake, byte by byte; only its head where the connection is kept."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = [b"GET " + path + b" HTTP/1.1", b"Host: " + address.encode()]
+    if upgrade:
+        lines += [b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"]
+        lines += [b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    else:
+        lines += [b"Connection: close"]
+    writer.write(b"\r\n".join([*lines, *headers]) + b"\r\n\r\n")
+    try:
+        async with asyncio.timeout(20):
+            answer = await reader.readuntil(b"\r\n\r\n")
+            if b" 101 " not in answer.partition(b"\r\n")[0]:
+                answer += await reader.read()
+    finally:
+        writer.close()
+    return answer
+
+
+def parts(answer: bytes) -> tuple[int, dict[str, str], bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("ascii").split("\r\n")
+    assert first.startswith("HTTP/1.1 ")
+    return int(first.split()[1]), {line.split(":")[0].lower(): line.split(": ", 1)[1] for line in lines}, body
+
+
+def bearer(token: bytes) -> bytes:
+    return b"Authorization: Bearer " + token
+
+
+RIGHT = TOKEN.encode()
+REFUSED: dict[str, Headers] = {
+    "row-16-missing": [],
+    "row-17-empty": [b"Authorization:"],
+    "row-17-scheme-alone": [b"Authorization: Bearer"],
+    "row-17-wrong-token": [bearer(b"wrong")],
+    "row-17-token-and-more": [bearer(RIGHT + b"x")],
+    "row-17-part-of-the-token": [bearer(RIGHT[:-1])],
+    "row-17-case-of-the-token": [bearer(RIGHT.upper())],
+    "row-17-no-scheme": [b"Authorization: " + RIGHT],
+    "row-17-basic": [b"Authorization: Basic " + RIGHT],
+    "row-17-token-scheme": [b"Authorization: Token " + RIGHT],
+    "row-17-two-tokens": [bearer(RIGHT + b", Bearer " + RIGHT)],
+    "row-17-quoted": [bearer(b'"' + RIGHT + b'"')],
+    "row-17-8-kib": [bearer(b"x" * 8000)],
+    "row-17-proxy-authorization": [b"Proxy-Authorization: Bearer " + RIGHT],
+}
+
+
+@pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED)
+def test_who_has_no_token_is_answered_with_401_and_always_the_same(
+    running: Callable[..., Any], headers: Headers
+) -> None:
+    async def main() -> None:
+        async with running() as server:
+            status, fields, body = parts(await ask(server.public, *headers))
+            assert (status, fields["www-authenticate"], body) == (401, "Bearer", BODY)
+            assert "upgrade" not in fields
+            assert set(fields) == {"www-authenticate", "content-length", "content-type", "date", "connection"}
+            assert server.folders() == []
+            assert len(server.receiver.registry) == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [RIGHT + b"\x00", RIGHT[:5] + "ü".encode() + RIGHT[6:], RIGHT + b"\xff", RIGHT + b"\x7f", b"x" * 9000],
+    ids=["row-17-trailing-nul", "row-17-utf-8", "row-17-latin-1", "row-17-delete", "row-17-beyond-a-line"],
+)
+def test_a_token_that_no_header_may_hold_is_never_let_in(running: Callable[..., Any], value: bytes) -> None:
+    async def main() -> None:
+        async with running() as server:
+            answer = await ask(server.public, bearer(value))
+            status, _, body = parts(answer)
+            assert status in (400, 401, 431)
+            assert TOKEN.encode() not in answer and value not in body
+            assert len(server.receiver.registry) == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        bearer(RIGHT),
+        b"authorization: bearer " + RIGHT,
+        b"AUTHORIZATION: BEARER   " + RIGHT,
+        b"Authorization:Bearer " + RIGHT + b"  ",
+    ],
+    ids=["as documented", "small letters", "capitals and spaces", "spaces around"],
+)
+def test_the_right_token_is_let_in_however_the_header_is_written(running: Callable[..., Any], header: bytes) -> None:
+    async def main() -> None:
+        async with running() as server:
+            status, fields, _ = parts(await ask(server.public, header))
+            assert (status, fields["sec-websocket-accept"]) == (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "headers", [[bearer(RIGHT)] * 2, [bearer(RIGHT), bearer(b"wrong")], [bearer(b"wrong"), b"authorization: Basic x"]]
+)
+def test_row_18_two_authorization_headers_are_a_bad_request(running: Callable[..., Any], headers: Headers) -> None:
+    async def main() -> None:
+        async with running() as server:
+            status, fields, body = parts(await ask(server.public, *headers))
+            assert (status, body) == (400, b"Bad Request\n")
+            assert "sec-websocket-accept" not in fields
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("query", [b"?token=", b"?access_token=", b"?Authorization=Bearer%20", b"?"])
+def test_row_19_a_token_in_the_address_does_not_count(
+    running: Callable[..., Any], query: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with running() as server:
+            status, fields, body = parts(await ask(server.public, path=b"/stream" + query + RIGHT))
+            assert (status, fields["www-authenticate"], body) == (401, "Bearer", BODY)
+
+    asyncio.run(main())
+    assert "handshake_refused" in caplog.text
+
+
+def replaced(path: Path, text: str) -> None:
+    """Replace a file as a secret's mount does."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.rename(new, path)
+
+
+@pytest.mark.blocks  # a token's file is small and local, and read on the loop
+def test_row_20_after_a_rotation_the_old_token_is_refused_and_the_next_let_in(
+    running: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("the-first\n")
+    auth = {"use": "bearer", "tokens": [{"name": "mounted", "file": str(file)}]}
+
+    async def main() -> None:
+        async with running(sources={"default": {"auth": auth}}) as server:
+            assert parts(await ask(server.public, bearer(b"the-first")))[0] == 101
+            assert parts(await ask(server.public, bearer(b"the-next")))[0] == 401
+            replaced(file, "the-next\n")
+            async with asyncio.timeout(20):
+                while parts(await ask(server.public, bearer(b"the-first")))[0] != 401:
+                    await asyncio.sleep(0.05)
+            assert parts(await ask(server.public, bearer(b"the-next")))[0] == 101
+            replaced(file, "")  # half written, or emptied by mistake: the last good one stays
+            await asyncio.sleep(0.6)
+            assert parts(await ask(server.public, bearer(b"the-next")))[0] == 101
+
+    asyncio.run(main())
+
+
+async def recorded(server: Any, count: int) -> list[dict[str, Any]]:
+    """What is told of the streams, the oldest first."""
+    async with asyncio.timeout(20):
+        while len(found := list(server.root.glob("*/*/stream.json"))) < count:
+            await asyncio.sleep(0.01)
+    return [json.loads(path.read_text()) for path in sorted(found)]
+
+
+@pytest.mark.blocks
+def test_several_tokens_are_valid_at_once_and_a_stream_tells_which_it_was(
+    running: Callable[..., Any], hello: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("from-a-file")
+    tokens = [{"name": "main", "env": "RECEIVER_TOKEN"}, {"name": "next", "file": str(tmp_path / "token")}]
+
+    async def main() -> list[dict[str, Any]]:
+        async with running(sources={"default": {"auth": {"use": "bearer", "tokens": tokens}}}) as server:
+            for count, token in enumerate((TOKEN, "from-a-file", TOKEN), 1):
+                async with server.dial(token) as ws:
+                    await hello(ws)
+                    await ws.send(STOP)
+                told = await recorded(server, count)
+            return told
+
+    told = asyncio.run(main())
+    assert [each["token"] for each in told] == ["main", "next", "main"]
+    assert "from-a-file" not in json.dumps(told) and TOKEN not in json.dumps(told)
+
+
+def test_a_source_without_authentication_lets_everybody_in(
+    running: Callable[..., Any], hello: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> list[dict[str, Any]]:
+        async with running(sources={"default": {"auth": {"use": "none"}}}) as server:
+            assert parts(await ask(server.public))[0] == 101
+            async with server.dial("whatever") as ws:
+                await hello(ws)
+                await ws.send(STOP)
+            return await recorded(server, 1)
+
+    (told,) = asyncio.run(main())
+    assert told["token"] is None
+    assert "source_without_authentication" in caplog.text
+
+
+@pytest.mark.blocks
+def test_a_token_of_one_source_is_none_of_anothers(running: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "two").write_text("token-of-two")
+    sources = {
+        "one": {"path": "/one", "auth": {"use": "bearer", "tokens": [{"name": "one", "env": "RECEIVER_TOKEN"}]}},
+        "two": {"path": "/two/{place}", "auth": {"use": "bearer", "tokens": [{"name": "two", "file": "two"}]}},
+    }
+
+    async def main() -> None:
+        async with running(sources=sources) as server:
+            assert parts(await ask(server.public, bearer(RIGHT), path=b"/one"))[0] == 101
+            assert parts(await ask(server.public, bearer(RIGHT), path=b"/two/here"))[0] == 401
+            assert parts(await ask(server.public, bearer(b"token-of-two"), path=b"/two/here"))[0] == 101
+            assert parts(await ask(server.public, bearer(b"token-of-two"), path=b"/one"))[0] == 401
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", [b"/", b"/streams", b"/stream/x", b"/STREAM", b"/metrics", b"/stream%2f"])
+def test_an_unknown_path_is_not_found_with_a_token_or_without(running: Callable[..., Any], path: bytes) -> None:
+    async def main() -> None:
+        async with running() as server:
+            for headers in ([], [bearer(RIGHT)]):
+                status, _, body = parts(await ask(server.public, *headers, path=path))
+                assert (status, body) == (404, b"Not Found\n")
+            assert parts(await ask(server.public, path=path, upgrade=False))[0] == 404
+
+    asyncio.run(main())
+
+
+def test_an_ordinary_request_on_a_streams_path_is_told_to_upgrade(running: Callable[..., Any]) -> None:
+    async def main() -> None:
+        async with running() as server:
+            for headers in ([], [bearer(RIGHT)]):
+                status, fields, _ = parts(await ask(server.public, *headers, upgrade=False))
+                assert (status, fields["upgrade"]) == (426, "websocket")
+
+    asyncio.run(main())
+
+
+def test_beyond_the_limit_streams_are_refused_for_a_while_and_only_to_who_has_a_token(
+    running: Callable[..., Any],
+) -> None:
+    async def main() -> None:
+        async with running(limits={"streams": 1}) as server:
+            async with server.dial():
+                status, fields, body = parts(await ask(server.public, bearer(RIGHT)))
+                assert (status, fields["retry-after"], body) == (503, "5", b"Service Unavailable\n")
+                assert parts(await ask(server.public))[0] == 401  # who may not connect learns nothing
+            async with asyncio.timeout(20):
+                while parts(await ask(server.public, bearer(RIGHT)))[0] != 101:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_while_draining_new_streams_are_refused_and_live_ones_go_on(
+    running: Callable[..., Any], hello: Callable[..., Any]
+) -> None:
+    async def main() -> list[dict[str, Any]]:
+        async with running() as server:
+            async with server.dial() as ws:
+                await hello(ws)
+                server.receiver.registry.draining = True
+                status, fields, _ = parts(await ask(server.public, bearer(RIGHT)))
+                assert (status, fields["retry-after"]) == (503, "5")
+                with pytest.raises(InvalidStatus) as refused:
+                    async with server.dial():
+                        pass
+                assert refused.value.response.status_code == 503
+                assert await asyncio.to_thread(status_of, f"http://{server.public}/readyz") == 503
+                assert await asyncio.to_thread(status_of, f"http://{server.public}/livez") == 200
+                await ws.send(STOP)
+            return await recorded(server, 1)
+
+    (told,) = asyncio.run(main())
+    assert told["end"]["reason"] == "stop"
+
+
+def test_refusals_are_counted_by_reason(running: Callable[..., Any]) -> None:
+    async def main() -> str:
+        async with running(limits={"streams": 1}) as server:
+            for headers in ([], [bearer(b"wrong")], [b"Authorization: Basic x"], [bearer(RIGHT)] * 2):
+                await ask(server.public, *headers)
+            async with server.dial():
+                await ask(server.public, bearer(RIGHT))
+
+            def metrics() -> str:
+                with urllib.request.urlopen(f"http://{server.management}/metrics", timeout=20) as answer:
+                    text: str = answer.read().decode()
+                return text
+
+            return await asyncio.to_thread(metrics)
+
+    counted = [line for line in asyncio.run(main()).splitlines() if line.startswith("receiver_handshakes_refused_total{")]
+    assert len([line for line in counted if line.endswith(" 1.0")]) == 5
