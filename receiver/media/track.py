@@ -8,12 +8,11 @@ how much it lags is reported as ``skew_ms`` until a gap absorbs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from receiver.dialects.messages import Media
-from receiver.events import Cause, Discontinuity, Event, Frame, Gap, Samples, TrackCounters
+from receiver.events import Cause, Discontinuity, Event, Gap, TrackCounters
 from receiver.media.decoder import Decoder
 from receiver.media.reorder import WINDOW, Reorder, Verdict
+from receiver.media.run import Run
 from receiver.media.timeline import JITTER_MS, Timeline
 
 
@@ -38,12 +37,8 @@ class Track:
         self.rate = rate = decoder.rate
         self.cursor = 0
         """Samples: where the tiling ends so far."""
-        self.audio = 0
-        """Samples of audio so far."""
-        self.rejected = 0
-        """Messages that were there and could not be decoded."""
         self.oversized = 0
-        """Of the rejected: above the limits."""
+        """Packets above the limits, as of the last ``drain``; they count as rejected."""
         self._decoder = decoder
         self._unit_bytes = unit = decoder.unit_bytes
         self._most = min(rate, payload_bytes // unit) if unit else rate  # samples of one packet
@@ -60,11 +55,12 @@ class Track:
         self._unit = 0  # samples of the last packet: what a missing one is reckoned at
         self._owed: list[tuple[Cause, int]] = []  # packets missing between the cursor and the next frame
         self._restarted = False
-        self._run: list[bytes] = []  # consecutive packets, not yet decoded, that end at the cursor
+        self._run = Run(name, decoder)  # consecutive packets, not yet decoded, that end at the cursor
+        self._payloads = self._run.payloads
         self._events: list[Event] = []
         self._gaps: dict[str, int] = {}
-        self._received = self._placed = self._duplicate = self._late = 0
-        self._trimmed = self._unstamped = self._discontinuities = 0
+        self._received = self._duplicate = self._late = self._unreadable = 0
+        self._unstamped = self._discontinuities = 0
         self._skew = 0
 
     def push(self, media: Media, at: float) -> None:
@@ -82,7 +78,7 @@ class Track:
                     self._skew = -ahead
                 self._last_ms = stamp
                 self._unit = samples
-                self._run.append(payload)
+                self._payloads.append(payload)
                 self.cursor += samples
                 return
         self._sort(media, at)
@@ -101,27 +97,42 @@ class Track:
 
     def drain(self) -> list[Event]:
         """What happened since the last call: Frame, Gap and Discontinuity, in order."""
-        self._decode()
         events, self._events = self._events, []
+        if self._payloads:
+            events += self._run.decode(self.cursor)
         return events
 
+    @property
+    def audio(self) -> int:
+        """Samples of audio, as of the last ``drain``."""
+        return self._run.audio
+
+    @property
+    def rejected(self) -> int:
+        """Packets that were there and could not be decoded, as of the last ``drain``."""
+        return self._unreadable + self._run.damaged
+
     def counters(self) -> TrackCounters:
-        """What became of every message so far."""
+        """What became of every message so far, as of the last ``drain``."""
+        run = self._run
+        gaps = dict(self._gaps)
+        if run.damaged_samples:
+            gaps[Cause.REJECTED] = gaps.get(Cause.REJECTED, 0) + run.damaged_samples
         return TrackCounters(
             rate=self.rate,
             length=self.cursor,
-            samples=self.audio,
+            samples=run.audio,
             received=self._received,
-            placed=self._placed,
+            placed=run.placed,
             duplicate=self._duplicate,
             late=self._late,
             rejected=self.rejected,
             reordered=self._order.reordered,
-            trimmed=self._trimmed,
+            trimmed=run.trimmed,
             unstamped=self._unstamped,
             discontinuities=self._discontinuities,
             skew_ms=self._skew * 1000 // self.rate,
-            gaps=dict(self._gaps),
+            gaps=gaps,
         )
 
     def _sort(self, media: Media, at: float) -> None:
@@ -161,7 +172,7 @@ class Track:
         payload, stamp = media.payload, media.timestamp
         samples = self._samples_of(payload) if payload else 0
         if not payload or not 0 < samples <= self._most:
-            self.rejected += 1
+            self._unreadable += 1
             self.oversized += samples > self._most
             self._owed.append((Cause.REJECTED, 1))
             return
@@ -175,7 +186,7 @@ class Track:
             position = self._discontinue(None, at)
         self._settle(position)
         self._unit = samples
-        self._run.append(payload)
+        self._payloads.append(payload)
         self.cursor += samples
 
     def _position(self, reckoned: int, stamp: int, tolerance: int, at: float) -> int:
@@ -197,7 +208,7 @@ class Track:
     def _discontinue(self, stamp: int | None, at: float) -> int:
         """Nothing explains where the peer's clock went: go on where our own clock is, and count from there."""
         position = max(self.cursor, self._timeline.elapsed_ms(at) * self.rate // 1000)
-        self._decode()
+        self._events += self._run.decode(self.cursor)
         before = self._last_ms if self._zeroed else None
         self._events.append(Discontinuity(self.name, position, self.rate, before, stamp))
         self._discontinuities += 1
@@ -218,7 +229,7 @@ class Track:
     def _gap(self, end: int, cause: Cause) -> None:
         if end <= self.cursor:
             return
-        self._decode()
+        self._events += self._run.decode(self.cursor)
         self._events.append(Gap(self.name, self.cursor, end, self.rate, cause))
         self._gaps[cause] = self._gaps.get(cause, 0) + end - self.cursor
         if cause is not Cause.UNSENT:
@@ -230,42 +241,3 @@ class Track:
         if len(payload) > self._payload_bytes:
             return self._most + 1
         return self._decoder.samples_in(payload) or 0
-
-    def _decode(self) -> None:
-        """Turn the run into a frame; a packet that proves damaged becomes a gap of its own length."""
-        run = self._run
-        if not run:
-            return
-        self._run = []
-        samples = self._decoder.decode(run)
-        start = self.cursor - len(samples)
-        unit = self._unit_bytes
-        if unit > 1:
-            self._trimmed += sum(1 for payload in run if len(payload) % unit)
-        if not unit and (damaged := self._decoder.damaged()):
-            self._split(run, start, samples, damaged)
-            return
-        self._placed += len(run)
-        self.audio += len(samples)
-        self._events.append(Frame(self.name, start, self.rate, samples))
-
-    def _split(self, run: Sequence[bytes], start: int, samples: Samples, damaged: Sequence[int]) -> None:
-        self._placed += len(run) - len(damaged)
-        self.rejected += len(damaged)
-        offset = done = 0
-        for index, payload in enumerate(run):
-            length = self._samples_of(payload)
-            if index in damaged:
-                if offset > done:
-                    self._frame(start + done, samples[done:offset])
-                end = start + offset + length
-                self._events.append(Gap(self.name, start + offset, end, self.rate, Cause.REJECTED))
-                self._gaps[Cause.REJECTED] = self._gaps.get(Cause.REJECTED, 0) + length
-                done = offset + length
-            offset += length
-        if offset > done:
-            self._frame(start + done, samples[done:])
-
-    def _frame(self, start: int, samples: Samples) -> None:
-        self._events.append(Frame(self.name, start, self.rate, samples))
-        self.audio += len(samples)

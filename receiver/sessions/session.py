@@ -12,20 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import assert_never
 
-from receiver.audio import AudioFormat, parse_format
+from receiver.audio import parse_format
 from receiver.dialects import open_dialect
 from receiver.dialects.dialect import Data
 from receiver.dialects.messages import Connected, Dtmf, Mark, Media, Message, Start, Stop, Unknown
-from receiver.errors import LimitExceeded, ProtocolError, ReceiverError
+from receiver.errors import LimitExceeded, ProtocolError
 from receiver.events import Digit, Ended, EndReason, Event, Marked, Started, TrackCounters
-from receiver.media.decoding import decoder_for
-from receiver.media.timeline import AHEAD_MS, Timeline
-from receiver.media.track import Track
 from receiver.sessions.settings import SessionSettings
 from receiver.sessions.tolerance import EARLY_MEDIA, Tolerance
-
-UNLIMITED_AHEAD_MS = 86_400_000
-"""With ``burst_s = 0`` the peer's clock may run a day ahead of ours: faster than real time, as in tests."""
+from receiver.sessions.tracks import Tracks
 
 
 class Session:
@@ -50,12 +45,11 @@ class Session:
         """Messages received, by kind; the owner may read and clear it at any time."""
         self._last_media_at = 0.0
         self._accepted_at = at
-        self._started_at = 0.0
         self._dialect = open_dialect(dialect or self.settings.dialect)
         self._tolerance = Tolerance(self.settings.bad_messages)
         self._connected = False
         self._stop_received = False
-        self._tracks: dict[str, Track] = {}
+        self._tracks: Tracks | None = None  # before the start
         self._rejected = self._oversized = 0
 
     def receive(self, batch: Sequence[Data], at: float) -> list[Event]:
@@ -63,7 +57,8 @@ class Session:
         events: list[Event] = []
         if self._accepted_at is None:
             self._accepted_at = at
-        parse, tracks, limit = self._dialect.parse, self._tracks, self.settings.message_bytes
+        limit = self.settings.message_bytes
+        tracks = {} if self._tracks is None else self._tracks.by_name
         media = 0
         for data in batch:
             if self.reason is not None:
@@ -73,12 +68,13 @@ class Session:
             try:
                 if len(data) > limit:
                     raise LimitExceeded(1009, f"message above {limit} bytes")
-                message = parse(data)
+                message = self._dialect.parse(data)
                 if type(message) is Media and (track := tracks.get(message.track)) is not None:
                     track.push(message, at)
                     media += 1
                 else:
                     events += self._dispatch(message, at)
+                    tracks = {} if self._tracks is None else self._tracks.by_name
             except ProtocolError as error:
                 events += self._broken(error, data, at)
         if media:
@@ -93,7 +89,7 @@ class Session:
             return []
         if self._accepted_at is None:
             self._accepted_at = at
-        if self.started is None:
+        if self._tracks is None:
             if at - self._accepted_at >= self.settings.start_timeout_s:
                 timeout = ProtocolError(4408, f"no start message within {self.settings.start_timeout_s:g} s")
                 return self._fail(timeout, at, EndReason.START_TIMEOUT)
@@ -101,8 +97,7 @@ class Session:
         idle = self.settings.idle_timeout_s
         if idle and at - self._last_media_at >= idle:
             return self.close(EndReason.IDLE, at)
-        for track in self._tracks.values():
-            track.tick(at)
+        self._tracks.tick(at)
         return self._drain(at)
 
     def close(self, reason: EndReason, at: float) -> list[Event]:
@@ -110,13 +105,11 @@ class Session:
         if self.reason is not None:
             return []
         self.reason = reason
-        if self.started is None:
+        if self._tracks is None:
             return []
-        events: list[Event] = []
-        for track in self._tracks.values():
-            track.finish(at)
-            events += track.drain()
-        self._bad_media(at)  # to have them counted: it is too late for a verdict
+        self._tracks.finish(at)
+        events = self._tracks.drain()
+        self._bad_media(self._tracks, at)  # to have them counted: it is too late for a verdict
         self.ended = Ended(
             reason=reason,
             stop_received=self._stop_received,
@@ -131,7 +124,7 @@ class Session:
     @property
     def counters(self) -> dict[str, TrackCounters]:
         """What became of every media message so far, by track."""
-        return {name: track.counters() for name, track in self._tracks.items()}
+        return {} if self._tracks is None else self._tracks.counters
 
     def _dispatch(self, message: Message, at: float) -> list[Event]:
         """Everything but media on a known track, which ``receive`` hands on itself."""
@@ -142,10 +135,11 @@ class Session:
             case Start():
                 return self._start(message, at)
             case Dtmf():
-                return self._digit(message)
+                if self._tracks is None:
+                    return self._too_early("dtmf")
+                return [Digit(message.digit, *self._tracks.here, message.duration_ms, message.track)]
             case Mark():
-                position, rate = self._here()
-                return [] if self._too_early("mark") else [Marked(message.name, position, rate)]
+                return [Marked(message.name, *self._tracks.here)] if self._tracks else self._too_early("mark")
             case Stop():
                 if self.started is None:
                     raise ProtocolError(1008, "stop before start")
@@ -171,11 +165,12 @@ class Session:
         audio, defaulted = parse_format(found.encoding, found.rate, found.channels, aliases=settings.encodings)
         self._tolerance.ignored["start_defect"] += message.defects + defaulted
         self._tolerance.ignored["start_before_connected"] += not self._connected
-        ahead_ms = int(settings.burst_s * 1000) or UNLIMITED_AHEAD_MS
-        self._started_at = at
-        self._timeline = Timeline(at, ahead_ms=max(ahead_ms, AHEAD_MS))
+        tracks = Tracks(settings, audio, settings.l16_byte_order or self._dialect.l16_byte_order, at)
+        for name in message.tracks[: settings.tracks]:
+            tracks.open(name)
         self._last_media_at = at
-        started = Started(
+        self._tracks = tracks
+        self.started = Started(
             dialect=self._dialect.name,
             stream_id=message.stream_id,
             call_id=message.call_id,
@@ -184,82 +179,39 @@ class Session:
             format=audio,
             parameters=message.parameters,
         )
-        for name in message.tracks[: settings.tracks]:
-            self._open(name, audio)
-        self.started = started
-        return [started]
+        return [self.started]
 
     def _first_media(self, message: Media, at: float) -> list[Event]:
         """Media that has no track yet."""
-        if self.started is None:
+        if self._tracks is None:
             self._tolerance.ignored["early_media"] += 1
             if not self._connected or self._tolerance.ignored["early_media"] > EARLY_MEDIA:
                 raise ProtocolError(1008, "media before start")
             return []
-        if len(self._tracks) >= self.settings.tracks:
-            raise LimitExceeded(1008, f"more than {self.settings.tracks} tracks")
+        self._tracks.open(message.track).push(message, at)
         self._tolerance.ignored["unannounced_track"] += 1
-        self._open(message.track, self.started.format).push(message, at)
         self._last_media_at = at
         return []
 
-    def _open(self, name: str, audio: AudioFormat) -> Track:
-        order = self.settings.l16_byte_order or self._dialect.l16_byte_order
-        try:
-            decoder = decoder_for(audio, l16_byte_order=order)
-        except ProtocolError:
-            raise
-        except ReceiverError as error:
-            raise ProtocolError(4415, str(error)) from error
-        track = Track(
-            name,
-            decoder,
-            self._timeline,
-            counters=self.settings.counters,
-            own_zero=self.settings.own_zero,
-            payload_bytes=self.settings.payload_bytes,
-        )
-        self._tracks[name] = track
-        return track
-
-    def _digit(self, message: Dtmf) -> list[Event]:
-        if self._too_early("dtmf"):
-            return []
-        position, rate = self._here()
-        return [Digit(message.digit, position, rate, message.duration_ms, message.track)]
-
-    def _too_early(self, kind: str) -> bool:
-        if self.started is None:
-            self._tolerance.ignored[f"early_{kind}"] += 1
-        return self.started is None
-
-    def _here(self) -> tuple[int, int]:
-        """The position where the stream's audio is, and its rate."""
-        tracks = self._tracks.values()
-        return max((track.cursor for track in tracks), default=0), self.started.format.rate if self.started else 0
+    def _too_early(self, kind: str) -> list[Event]:
+        self._tolerance.ignored[f"early_{kind}"] += 1
+        return []
 
     def _drain(self, at: float) -> list[Event]:
         """What the tracks made of a batch, and whether it was too much or too bad."""
-        if self.reason is not None:
+        if self.reason is not None or self._tracks is None:
             return []
-        events: list[Event] = []
-        burst = self.settings.burst_s
-        flood = False
-        for track in self._tracks.values():
-            events += track.drain()
-            flood |= burst > 0 and track.audio > track.rate * (at - self._started_at + burst)
-        if (error := self._bad_media(at)) is not None:
+        events = self._tracks.drain()
+        if (error := self._bad_media(self._tracks, at)) is not None:
             return events + self._fail(error, at)
-        if flood:
-            return events + self._fail(LimitExceeded(4429, f"audio more than {burst:g} s ahead of the clock"), at)
+        if self._tracks.flooded(at):
+            ahead = LimitExceeded(4429, f"audio more than {self.settings.burst_s:g} s ahead of the clock")
+            return events + self._fail(ahead, at)
         return events
 
-    def _bad_media(self, at: float) -> ProtocolError | None:
+    def _bad_media(self, tracks: Tracks, at: float) -> ProtocolError | None:
         """Count the payloads that the tracks have rejected since the last time."""
-        rejected = oversized = 0
-        for track in self._tracks.values():
-            rejected += track.rejected
-            oversized += track.oversized
+        rejected, oversized = tracks.rejected, tracks.oversized
         if rejected == self._rejected:
             return None
         large, self._oversized = oversized - self._oversized, oversized

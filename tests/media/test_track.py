@@ -280,36 +280,6 @@ def test_two_tracks_share_one_zero_unless_told_otherwise() -> None:
     assert gaps(play(third, [packet(1, 0)], at=0.25)) == [(0, 2_000, "unsent")]
 
 
-def test_a_damaged_packet_that_only_the_decoder_finds_is_rejected() -> None:
-    class Fragile:
-        """A decoder that, unlike G.711, can fail on a packet: every packet that starts with 0xFF."""
-
-        rate = RATE
-        unit_bytes = 0
-
-        def samples_in(self, data: bytes) -> int | None:
-            return PACKET
-
-        def decode(self, payloads: list[bytes]) -> np.ndarray:
-            self.bad = [index for index, data in enumerate(payloads) if data[0] == 0xFF]
-            return np.concatenate([np.full(PACKET, data[0], np.int16) for data in payloads])
-
-        def damaged(self) -> list[int]:
-            return self.bad
-
-        def conceal(self, samples: int) -> None:
-            raise AssertionError("nothing is missing")
-
-    track = Track("inbound", Fragile(), Timeline(0.0))  # type: ignore[arg-type]  # lists where sequences are meant
-    codes = [1, 0xFF, 3, 4, 0xFF]
-    events = play(track, [Media("inbound", bytes([code]), n, (n - 1) * 20) for n, code in enumerate(codes, 1)])
-    assert check_tiles(events) == 5 * PACKET
-    assert heard(events) == [(1, 0), (3, 2), (4, 3)]
-    assert gaps(events) == [(PACKET, 2 * PACKET, "rejected"), (4 * PACKET, 5 * PACKET, "rejected")]
-    counters = track.counters()
-    assert (counters.received, counters.placed, counters.rejected, counters.samples) == (5, 3, 2, 3 * PACKET)
-
-
 numbers = st.none() | st.integers(0, 400) | st.integers(0, 2**63 - 1)
 anything = st.builds(
     Media,
