@@ -139,6 +139,19 @@ class Recordings(Table):
     path: Annotated[str, AfterValidator(check_recordings_path)] = "{date}/{stream_id}"
 
 
+class Captures(Table):
+    """Streams kept verbatim, as they arrived. Personal data: asked for, never given. Not there yet."""
+
+    enabled: bool = False
+
+    @field_validator("enabled")
+    @classmethod
+    def _check_enabled(cls, enabled: bool) -> bool:
+        if enabled:
+            raise ValueError("cannot be true yet: captures come with a later version")
+        return enabled
+
+
 class SinkConfig(Table):
     """A plugin, the streams it gets, and what happens when it cannot keep up."""
 
@@ -183,6 +196,7 @@ class Config(Table):
         default_factory=lambda: default_sources(os.environ), validate_default=True, min_length=1
     )
     recordings: Recordings = Recordings()
+    captures: Captures = Captures()
     sinks: dict[Name, SinkConfig] = Field(default_factory=default_sinks, validate_default=True)
     log: Log = Log()
 

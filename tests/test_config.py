@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_named_with_what_was_expected(table: dict[str, An
 @pytest.mark.parametrize(
     ("table", "key"),
     [
-        ({"captures": {"enabled": True}}, "captures"),
+        ({"capture": {"enabled": False}}, "capture"),
         ({"server": {"prot": 1}}, "server.prot"),
         ({"sources": {"a": {"auth": OPEN, "pat": "/"}}}, "sources.a.pat"),
         ({"sources": {"a": {"auth": {"use": "none", "tokens": []}}}}, "sources.a.auth.tokens"),
@@ -185,3 +185,10 @@ def test_secrets_get_the_folder_and_the_variables(tmp_path: Path) -> None:
     config = Config.model_validate({}, context={"base": tmp_path, "environ": {"A": "s3cr3t"}})
     assert (config.base, config.environ) == (tmp_path, {"A": "s3cr3t"})
     assert "s3cr3t" not in f"{config!r} {config} {config.model_dump_json()}"
+
+
+def test_captures_cannot_be_asked_for_yet() -> None:
+    assert Config.model_validate({"captures": {"enabled": False}}).captures.enabled is False
+    key, said = _error({"captures": {"enabled": True}})
+    assert key == "captures.enabled"
+    assert "later version" in said

@@ -13,7 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from receiver.events import EndReason
 
 LOST = "receiver.connection_lost"
-"""Key in the scope: how the connection was lost without a close frame, ``fin`` or ``reset``."""
+"""Key in the scope: how the connection was lost without a close frame of the peer: ``fin``, ``reset``, ``error``."""
 
 
 _UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 12\r\n\r\nBad Request\n"
@@ -37,10 +37,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True
 
+    def handle_parser_exception(self) -> None:
+        """Note that it was us who closed: for a broken frame, a message too large, text that is not UTF-8."""
+        if hasattr(self, "scope"):
+            self.scope[LOST] = "error"
+        super().handle_parser_exception()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the cause before the application is told that the connection is gone."""
         if hasattr(self, "scope"):
-            self.scope[LOST] = "fin" if exc is None else "reset"
+            self.scope.setdefault(LOST, "fin" if exc is None else "reset")
         super().connection_lost(exc)
 
 
@@ -50,6 +56,6 @@ def end_of(scope: Mapping[str, Any], disconnect: Mapping[str, Any]) -> EndReason
     A close frame comes with a reason, be it empty; a lost connection has none. Servers that do not say more are
     taken to mean a FIN.
     """
-    if disconnect.get("reason") is not None:
+    if disconnect.get("reason") is not None and scope.get(LOST) != "error":
         return EndReason.CLOSE
     return EndReason(scope.get(LOST, EndReason.FIN))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -72,6 +73,7 @@ async def serve(
 
     ``started`` is told where the listeners are; ``cut``, once set, ends everything as a second signal does.
     """
+    _raise_descriptor_limit()
     loop = asyncio.get_running_loop()
     stop, force = asyncio.Event(), cut or asyncio.Event()
     patient = True
@@ -81,7 +83,9 @@ async def serve(
         if stop.is_set():
             force.set()
             return
-        patient = number is signal.SIGTERM
+        patient = number is signal.SIGTERM and receiver.config.server.shutdown_delay_s > 0
+        receiver.stopping = True
+        receiver.registry.draining = not patient
         log.info("stopping", signal=number.name, live_streams=len(receiver.registry), again="ends them at once")
         stop.set()
 
@@ -104,7 +108,7 @@ async def serve(
 async def _drain(receiver: Receiver, force: asyncio.Event, *, patient: bool) -> None:
     server = receiver.config.server
     receiver.stopping = True
-    if patient and server.shutdown_delay_s:
+    if patient:
         await _wait(force, server.shutdown_delay_s)
     receiver.registry.draining = True
     deadline = asyncio.get_running_loop().time() + server.drain_timeout_s
@@ -114,6 +118,12 @@ async def _drain(receiver: Receiver, force: asyncio.Event, *, patient: bool) -> 
         log.warning("ending_live_streams", live_streams=live)
     if force.is_set():
         receiver.hurry()
+
+
+def _raise_descriptor_limit() -> None:
+    """A stream takes a socket and a file per track, and the usual soft limit of 1,024 is soon there."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
