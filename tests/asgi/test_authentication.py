@@ -69,82 +69,82 @@ REFUSED: dict[str, Headers] = {
 }
 
 
-@pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED)
-def test_who_has_no_token_is_answered_with_401_and_always_the_same(
-    running: Callable[..., Any], headers: Headers
-) -> None:
+def test_who_has_no_token_is_answered_with_401_and_always_the_same(running: Callable[..., Any]) -> None:
     async def main() -> None:
         async with running() as server:
-            status, fields, body = parts(await ask(server.public, *headers))
-            assert (status, fields["www-authenticate"], body) == (401, "Bearer", BODY)
-            assert "upgrade" not in fields
-            assert set(fields) == {"www-authenticate", "content-length", "content-type", "date", "connection"}
+            answers = {name: parts(await ask(server.public, *headers)) for name, headers in REFUSED.items()}
+            for name, (status, fields, body) in answers.items():
+                assert (name, status, fields.pop("www-authenticate"), body) == (name, 401, "Bearer", BODY)
+                assert (name, set(fields)) == (name, {"content-length", "content-type", "date", "connection"})
             assert server.folders() == []
             assert len(server.receiver.registry) == 0
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    "value",
-    [RIGHT + b"\x00", RIGHT[:5] + "ü".encode() + RIGHT[6:], RIGHT + b"\xff", RIGHT + b"\x7f", b"x" * 9000],
-    ids=["row-17-trailing-nul", "row-17-utf-8", "row-17-latin-1", "row-17-delete", "row-17-beyond-a-line"],
-)
-def test_a_token_that_no_header_may_hold_is_never_let_in(running: Callable[..., Any], value: bytes) -> None:
+IMPOSSIBLE = {
+    "row-17-trailing-nul": RIGHT + b"\x00",
+    "row-17-utf-8": RIGHT[:5] + "ü".encode() + RIGHT[6:],
+    "row-17-latin-1": RIGHT + b"\xff",
+    "row-17-delete": RIGHT + b"\x7f",
+    "row-17-beyond-a-line": b"x" * 9000,
+}
+
+
+def test_a_token_that_no_header_may_hold_is_answered_and_never_let_in(running: Callable[..., Any]) -> None:
     async def main() -> None:
         async with running() as server:
-            answer = await ask(server.public, bearer(value))
-            status, _, body = parts(answer)
-            assert status in (400, 401, 431)
-            assert TOKEN.encode() not in answer and value not in body
+            for name, value in IMPOSSIBLE.items():
+                answer = await ask(server.public, bearer(value))
+                assert parts(answer)[0] in (400, 401), name
+                assert RIGHT not in answer and value not in answer, name
             assert len(server.receiver.registry) == 0
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
+def test_the_right_token_is_let_in_however_the_header_is_written(running: Callable[..., Any]) -> None:
+    headers = [
         bearer(RIGHT),
         b"authorization: bearer " + RIGHT,
         b"AUTHORIZATION: BEARER   " + RIGHT,
         b"Authorization:Bearer " + RIGHT + b"  ",
-    ],
-    ids=["as documented", "small letters", "capitals and spaces", "spaces around"],
-)
-def test_the_right_token_is_let_in_however_the_header_is_written(running: Callable[..., Any], header: bytes) -> None:
+    ]
+
     async def main() -> None:
         async with running() as server:
-            status, fields, _ = parts(await ask(server.public, header))
-            assert (status, fields["sec-websocket-accept"]) == (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            for header in headers:
+                status, fields, _ = parts(await ask(server.public, header))
+                assert (status, fields["sec-websocket-accept"]) == (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), header
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    "headers", [[bearer(RIGHT)] * 2, [bearer(RIGHT), bearer(b"wrong")], [bearer(b"wrong"), b"authorization: Basic x"]]
-)
-def test_row_18_two_authorization_headers_are_a_bad_request(running: Callable[..., Any], headers: Headers) -> None:
+def test_row_18_two_authorization_headers_are_a_bad_request(running: Callable[..., Any]) -> None:
+    pairs = [[bearer(RIGHT)] * 2, [bearer(RIGHT), bearer(b"wrong")], [bearer(b"wrong"), b"authorization: Basic x"]]
+
     async def main() -> None:
         async with running() as server:
-            status, fields, body = parts(await ask(server.public, *headers))
-            assert (status, body) == (400, b"Bad Request\n")
-            assert "sec-websocket-accept" not in fields
+            for headers in pairs:
+                status, fields, body = parts(await ask(server.public, *headers))
+                assert (status, body) == (400, b"Bad Request\n"), headers
+                assert "sec-websocket-accept" not in fields
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("query", [b"?token=", b"?access_token=", b"?Authorization=Bearer%20", b"?"])
 def test_row_19_a_token_in_the_address_does_not_count(
-    running: Callable[..., Any], query: bytes, caplog: pytest.LogCaptureFixture
+    running: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         async with running() as server:
-            status, fields, body = parts(await ask(server.public, path=b"/stream" + query + RIGHT))
-            assert (status, fields["www-authenticate"], body) == (401, "Bearer", BODY)
+            for query in (b"?token=", b"?access_token=", b"?Authorization=Bearer%20", b"?"):
+                status, fields, body = parts(await ask(server.public, path=b"/stream" + query + RIGHT))
+                assert (status, fields["www-authenticate"], body) == (401, "Bearer", BODY), query
 
     asyncio.run(main())
     assert "handshake_refused" in caplog.text
+    assert "completing handshake" not in caplog.text
 
 
 def replaced(path: Path, text: str) -> None:
@@ -241,14 +241,14 @@ def test_a_token_of_one_source_is_none_of_anothers(running: Callable[..., Any], 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("path", [b"/", b"/streams", b"/stream/x", b"/STREAM", b"/metrics", b"/stream%2f"])
-def test_an_unknown_path_is_not_found_with_a_token_or_without(running: Callable[..., Any], path: bytes) -> None:
+def test_an_unknown_path_is_not_found_with_a_token_or_without(running: Callable[..., Any]) -> None:
     async def main() -> None:
         async with running() as server:
-            for headers in ([], [bearer(RIGHT)]):
-                status, _, body = parts(await ask(server.public, *headers, path=path))
-                assert (status, body) == (404, b"Not Found\n")
-            assert parts(await ask(server.public, path=path, upgrade=False))[0] == 404
+            for path in (b"/", b"/streams", b"/stream/x", b"/STREAM", b"/metrics", b"/stream%2f"):
+                for headers in ([], [bearer(RIGHT)]):
+                    status, _, body = parts(await ask(server.public, *headers, path=path))
+                    assert (status, body) == (404, b"Not Found\n"), path
+                assert parts(await ask(server.public, path=path, upgrade=False))[0] == 404, path
 
     asyncio.run(main())
 
@@ -326,5 +326,7 @@ def test_refusals_are_counted_by_reason(running: Callable[..., Any]) -> None:
 
             return await asyncio.to_thread(metrics)
 
-    counted = [line for line in asyncio.run(main()).splitlines() if line.startswith("receiver_handshakes_refused_total{")]
+    counted = [
+        line for line in asyncio.run(main()).splitlines() if line.startswith("receiver_handshakes_refused_total{")
+    ]
     assert len([line for line in counted if line.endswith(" 1.0")]) == 5

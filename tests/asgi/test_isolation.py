@@ -62,13 +62,16 @@ def told(server: Any, name: str) -> dict[str, Any] | None:
     return content
 
 
-async def final(server: Any, *names: str) -> list[dict[str, Any]]:
-    """What is told of the calls, once nothing is left to be done for any of them."""
-    for name in names:
-        folder = server.root / name
-        await until(lambda folder=folder: (folder / "stream.json").exists())
-        await until(lambda folder=folder: not (folder / "journal.jsonl").exists())
-    return [json.loads((server.root / name / "stream.json").read_text()) for name in names]
+async def over(server: Any) -> None:
+    """Wait until no connection is left; whatever a sink has still to do, the end of the server waits for."""
+    await until(lambda: not len(server.receiver.registry))
+
+
+def facts_of(server: Any, name: str) -> dict[str, Any]:
+    """What is told of a call in the end."""
+    facts = told(server, name)
+    assert facts is not None
+    return facts
 
 
 def check_recorded(server: Any, name: str) -> None:
@@ -120,14 +123,10 @@ BAD_SINKS = {
         import asyncio
 
         async def sink(stream, events):
-            while True:
-                try:
-                    await asyncio.Event().wait()
-                except asyncio.CancelledError:
-                    pass
-                await asyncio.sleep(0.2)
-                if (stream.directory / "stream.json").exists():
-                    return
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
     """,
     "leaves early": """
         async def sink(stream, events):
@@ -170,20 +169,22 @@ def test_beside_a_bad_sink_the_recorder_misses_nothing(
 ) -> None:
     bad = {**written(tmp_path, source), "finish_timeout_s": 0.3}
 
-    async def main() -> None:
+    async def main() -> Any:
         async with running(sinks={"bad": bad, "wav": WAV}, recordings=recordings(tmp_path)) as server:
             async with server.dial() as one, server.dial() as two:
                 await asyncio.gather(talk(one, hello, "one"), talk(two, hello, "two"))
-            for facts in await final(server, "one", "two"):
-                assert (facts["end"]["reason"], facts["end"]["stop_received"]) == ("stop", True)
-                counters = facts["tracks"]["inbound"]["counters"]
-                assert (counters["placed"], counters["samples"]) == (PACKETS, PACKETS * 160)
-                assert [file["path"] for file in facts["files"]] == ["inbound.wav"]
-                assert facts["annotations"] == []
-            check_recorded(server, "one")
-            check_recorded(server, "two")
+            await over(server)
+        return server
 
-    asyncio.run(main())
+    server = asyncio.run(main())
+    for name in ("one", "two"):
+        facts = facts_of(server, name)
+        assert (facts["end"]["reason"], facts["end"]["stop_received"]) == ("stop", True)
+        counters = facts["tracks"]["inbound"]["counters"]
+        assert (counters["placed"], counters["samples"]) == (PACKETS, PACKETS * 160)
+        assert [file["path"] for file in facts["files"]] == ["inbound.wav"]
+        assert facts["annotations"] == []
+        check_recorded(server, name)
 
 
 @pytest.mark.blocks  # that is the point
@@ -211,7 +212,7 @@ def test_a_sink_that_blocks_delays_no_socket(
         """,
     )
 
-    async def main() -> None:
+    async def main() -> Any:
         async with running(sinks={"bad": blocking, "wav": WAV}, recordings=recordings(tmp_path)) as server:
             async with server.dial() as one:
                 await talk(one, hello, "one", stop=False)
@@ -227,14 +228,16 @@ def test_a_sink_that_blocks_delays_no_socket(
                 assert not (tmp_path / "went").exists()
                 (tmp_path / "go").touch()
                 await one.send(STOP)
-            first, second = await final(server, "one", "two")
-            assert [file["path"] for file in first["files"] + second["files"]] == ["inbound.wav"] * 2
-            check_recorded(server, "one")
-            check_recorded(server, "two")
+            await over(server)
+        return server
 
-    asyncio.run(main())
+    server = asyncio.run(main())
+    for name in ("one", "two"):
+        assert [file["path"] for file in facts_of(server, name)["files"]] == ["inbound.wav"]
+        check_recorded(server, name)
 
 
+@pytest.mark.blocks  # it looks at the disk to know when all was sent
 def test_a_sink_that_cannot_keep_up_is_told_what_it_missed(
     running: Callable[..., Any], hello: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -264,22 +267,24 @@ def test_a_sink_that_cannot_keep_up_is_told_what_it_missed(
     )
     sinks = {"slow": {**slow, "buffer_s": 0.5}, "wav": WAV}
 
-    async def main() -> list[dict[str, Any]]:
+    file = tmp_path / "recordings" / "one" / "inbound.wav.part"
+
+    async def main() -> Any:
         async with running(sinks=sinks, recordings=recordings(tmp_path)) as server:
             async with server.dial() as ws:
                 await hello(ws, encoding="audio/x-L16", callSid="one")
                 for number in range(1, PACKETS + 1):
                     await ws.send(media(number))
                     if number % 10 == 0:  # in pieces, so that the feed is filled by more than one batch
-                        file = tmp_path / "recordings" / "one" / "inbound.wav.part"
                         await until(lambda size=44 + number * 320: file.exists() and file.stat().st_size == size)
                 (tmp_path / "recordings" / "one" / "all-sent").touch()
                 await ws.send(STOP)
-            facts = await final(server, "one")
-            check_recorded(server, "one")
-            return facts
+            await over(server)
+        return server
 
-    (facts,) = asyncio.run(main())
+    server = asyncio.run(main())
+    check_recorded(server, "one")
+    facts = facts_of(server, "one")
     (annotation,) = facts["annotations"]
     heard, dropped = annotation["data"]
     assert heard + dropped == annotation["end"] == PACKETS * 160
@@ -321,18 +326,20 @@ def test_what_a_sink_learns_and_makes_is_told_and_reaches_the_others(
     )
     sinks = {"author": written(tmp_path, SPEAKING.format(kind=kind, each=each)), "hearing": hearing, "wav": WAV}
 
-    async def main() -> dict[str, Any]:
+    async def main() -> Any:
         async with running(sinks=sinks, recordings=recordings(tmp_path)) as server:
             async with server.dial() as ws:
                 await talk(ws, hello, "one", stop=False)
-                await until(lambda: b'"speech"' in (server.root / "one" / "journal.jsonl").read_bytes())
+                journal = server.root / "one" / "journal.jsonl"
+                await until(lambda: journal.exists() and b'"speech"' in journal.read_bytes())
                 await ws.send(STOP)
-            (facts,) = await final(server, "one")
-            check_recorded(server, "one")
-            assert "speech" in json.loads((server.root / "one" / "heard.json").read_text())
-            return facts
+            await over(server)
+        return server
 
-    facts = asyncio.run(main())
+    server = asyncio.run(main())
+    check_recorded(server, "one")
+    assert "speech" in json.loads((server.root / "one" / "heard.json").read_text())
+    facts = facts_of(server, "one")
     speech, summary = facts["annotations"]
     assert speech == {
         "kind": "speech",
@@ -356,7 +363,7 @@ def test_when_all_sinks_have_failed_the_stream_stays_open_and_readiness_tells(
         "two": written(tmp_path, BAD_SINKS["raises in the middle"], "two"),
     }
 
-    async def main() -> dict[str, Any]:
+    async def main() -> Any:
         async with running(sinks=sinks, recordings=recordings(tmp_path)) as server:
             assert await ready(server.public) == (200, {"ready": True})
             async with server.dial() as ws:
@@ -367,11 +374,11 @@ def test_when_all_sinks_have_failed_the_stream_stays_open_and_readiness_tells(
                 assert (await ready(server.management))[0] == 503
                 await ws.send(media(PACKETS + 1))
                 await ws.send(STOP)
-            (facts,) = await final(server, "call")
+            await over(server)
             assert await ready(server.public) == (200, {"ready": True})
-            return facts
+        return server
 
-    facts = asyncio.run(main())
+    facts = facts_of(asyncio.run(main()), "call")
     assert facts["end"] == {"reason": "stop", "stop_received": True, "error": None, "close_code": None}
     assert facts["tracks"]["inbound"]["counters"]["placed"] == PACKETS + 1
     assert facts["files"] == []
@@ -387,16 +394,18 @@ def test_one_good_sink_is_enough_to_be_ready(
             text: str = answer.read().decode()
         return text
 
-    async def main() -> None:
+    async def main() -> Any:
         async with running(sinks=sinks, recordings=recordings(tmp_path)) as server:
             async with server.dial() as ws:
                 await talk(ws, hello, "call", stop=False)
                 async with asyncio.timeout(30):
-                    while 'receiver_sink_failures_total{sink="bad"} 1.0' not in await asyncio.to_thread(failures, server):
+                    while 'receiver_sink_failures_total{sink="bad"} 1.0' not in await asyncio.to_thread(
+                        failures, server
+                    ):
                         await asyncio.sleep(0.05)
                 assert (await ready(server.public))[0] == 200
                 await ws.send(STOP)
-            await final(server, "call")
-            check_recorded(server, "call")
+            await over(server)
+        return server
 
-    asyncio.run(main())
+    check_recorded(asyncio.run(main()), "call")

@@ -1,0 +1,147 @@
+"""Whoever may not connect is told so by a status before the upgrade, and learns nothing else."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect, unix_connect
+from websockets.exceptions import InvalidStatus
+
+from receiver.asgi.handshake import deny, peer_address
+from receiver.asgi.protocol import WebSocketProtocol
+from receiver.errors import AccessDenied
+
+OURS = {"content-type", "content-length", "connection", "date"}
+
+
+async def refusal(dialling: connect) -> tuple[int, dict[str, str], bytes]:
+    with pytest.raises(InvalidStatus) as refused:
+        async with dialling:
+            pass
+    response = refused.value.response
+    headers = {name.lower(): value for name, value in response.headers.raw_items()}
+    return response.status_code, headers, bytes(response.body or b"")
+
+
+@asynccontextmanager
+async def serving(endpoint: Callable[[WebSocket], Any], bound: socket.socket) -> AsyncIterator[None]:
+    app = Starlette(routes=[WebSocketRoute("/", endpoint)])
+    config = uvicorn.Config(app, ws=WebSocketProtocol, http="h11", log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[bound]))
+    while not server.started:
+        assert not task.done(), await task
+        await asyncio.sleep(0.01)
+    yield
+    server.should_exit = True
+    await task
+
+
+def test_who_has_no_token_gets_401_with_the_scheme_and_one_word(running: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            status, headers, body = await refusal(server.dial(token="wrong"))
+            assert (status, body) == (401, b"Unauthorized\n")
+            assert headers["www-authenticate"] == "Bearer"
+            assert set(headers) <= OURS | {"www-authenticate"}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("why", ["draining", "streams", "disk"])
+def test_who_has_no_token_learns_nothing_about_how_full_we_are(running: Any, why: str) -> None:
+    async def run() -> None:
+        async with running(limits={"streams": 1}) as server:
+            before = await refusal(server.dial(token="wrong"))
+            held = None
+            if why == "draining":
+                server.receiver.registry.draining = True
+            elif why == "disk":
+                server.receiver._disk_short = True  # as its watcher finds it; see test_receiver for the real one
+            else:
+                held = await server.dial()
+            stranger, known = await refusal(server.dial(token="wrong")), await refusal(server.dial())
+            if held is not None:
+                await held.close()
+            server.receiver.registry.draining = False
+            assert known[0] == 503 and known[2] == b"Service Unavailable\n"
+            assert known[1]["retry-after"] == "5"
+            assert set(known[1]) <= OURS | {"retry-after"}
+            for answer in (before, stranger):
+                answer[1].pop("date", None)
+            assert stranger == before
+
+    asyncio.run(run())
+
+
+def test_a_path_nobody_serves_and_a_request_that_makes_no_sense_have_their_words(running: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            async def ask(path: str, headers: list[tuple[str, str]]) -> tuple[int, bytes]:
+                dialling = connect(f"ws://{server.public}{path}", additional_headers=headers, proxy=None)
+                status, _, body = await refusal(dialling)
+                return status, body
+
+            assert await ask("/other", []) == (404, b"Not Found\n")
+            twice = [("Authorization", "Bearer a"), ("Authorization", "Bearer b")]
+            assert await ask("/stream", twice) == (400, b"Bad Request\n")
+
+    asyncio.run(run())
+
+
+def test_every_refusal_is_told_to_us_with_our_reason(running: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with running() as server:
+            await refusal(server.dial(token="wrong"))
+            await refusal(connect(server.url, proxy=None))
+            server.receiver.registry.draining = True
+            await refusal(server.dial())
+
+    asyncio.run(run())
+    said: list[Any] = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    refused = [line for line in said if line["event"] == "handshake_refused"]
+    assert [(line["status"], line["source"], line["peer"]) for line in refused] == [
+        (401, "default", "127.0.0.1"),
+        (401, "default", "127.0.0.1"),
+        (503, "default", "127.0.0.1"),
+    ]
+    assert refused[2]["reason"] == "draining"
+    assert "wrong" not in str([{**line, "reason": None} for line in refused])
+
+
+def test_a_status_without_a_word_of_its_own_is_refused_in_general() -> None:
+    async def endpoint(websocket: WebSocket) -> None:
+        await deny(websocket, AccessDenied(429, "secret-reason", {"X-Hint": "later"}))
+
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            async with serving(endpoint, bound):
+                url = f"ws://127.0.0.1:{bound.getsockname()[1]}/"
+                status, headers, body = await refusal(connect(url, proxy=None))
+        assert (status, body, headers["x-hint"]) == (429, b"Refused\n", "later")
+
+    asyncio.run(run())
+
+
+def test_a_peer_without_an_address_has_an_empty_one(tmp_path: Path) -> None:
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text(f"<{peer_address(websocket)}>")
+        await websocket.close()
+
+    async def run() -> None:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(tmp_path / "s"))
+            bound.listen()
+            async with serving(endpoint, bound), unix_connect(str(tmp_path / "s"), "ws://localhost/") as connection:
+                assert await connection.recv() == "<>"
+
+    asyncio.run(run())
