@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Never
 
-import structlog
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from receiver.errors import ConfigError
+from receiver.logs import logger
 
 CHECK_EVERY_S = 0.5  # half of the second that a changed file may take to count
 MAX_BYTES = 65536  # a token or a private key is far smaller; whatever is larger is the wrong file
 
-log = structlog.get_logger(__name__)
+log = logger("receiver.secret")
 
 
 class Secret:
@@ -72,7 +72,7 @@ class Secret:
                 if self._text is None:
                     raise ConfigError("", str(error)) from None
                 if not self._failing:
-                    log.warning("secret_kept", secret=str(self), problem=str(error))
+                    log.warning("secret_kept", kept_in=str(self), problem=str(error))
                 self._failing = True
             else:
                 self._failing = False

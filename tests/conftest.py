@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -19,3 +22,32 @@ def nothing_blocks_a_loop(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx(["receiver", "receiver_plugins"]):
         yield
+
+
+class _Listening(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.events: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.msg, dict):
+            self.events.append({"log_level": record.levelname.lower(), **record.msg})
+
+
+@pytest.fixture
+def capture_logs() -> Callable[[], AbstractContextManager[list[dict[str, Any]]]]:
+    """``with capture_logs() as logs``: what our own loggers say meanwhile, as the dictionaries that they say."""
+
+    @contextmanager
+    def capture() -> Iterator[list[dict[str, Any]]]:
+        listening, ours = _Listening(), logging.getLogger("receiver")
+        level = ours.level
+        ours.addHandler(listening)
+        ours.setLevel(logging.DEBUG)
+        try:
+            yield listening.events
+        finally:
+            ours.setLevel(level)
+            ours.removeHandler(listening)
+
+    return capture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import resource
 import stat
 import subprocess
 import sys
@@ -95,71 +93,6 @@ def test_a_new_file_belongs_to_us_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("kind", ["file", "link", "dangling link", "no folder"])
-def test_nothing_is_overwritten_and_no_link_followed(tmp_path: Path, kind: str) -> None:
-    precious = tmp_path / "precious"
-    precious.write_bytes(b"precious")
-    path = {"no folder": tmp_path / "none" / "a", "file": precious}.get(kind, tmp_path / "a")
-    if kind == "link":
-        path.symlink_to(precious)
-    if kind == "dangling link":
-        path.symlink_to(tmp_path / "not there")
-    file = files.create(path)
-    with pytest.raises(FileError) as caught:
-        file.close().result(WAIT_S)
-    assert caught.value.filename == str(path)
-    assert precious.read_bytes() == b"precious"
-    assert not (tmp_path / "not there").exists()
-
-
-def test_a_full_disk_shows_at_the_next_append_and_names_the_file() -> None:
-    full = Path("/dev/full")
-    file = files.adopt(os.open(full, os.O_WRONLY), full)
-    file.append(b"lost")
-    pause = threading.Event()
-    for _ in range(WAIT_S * 100):
-        if file.error is not None:
-            break
-        pause.wait(0.01)
-    with pytest.raises(FileError, match="/dev/full") as caught:
-        file.append(b"more")
-    assert caught.value.errno == errno.ENOSPC
-    with pytest.raises(FileError):
-        file.skip(1)
-    with pytest.raises(FileError, match="No space left"):
-        file.close().result(WAIT_S)
-    assert files.queued_bytes() == 0
-
-
-def test_what_was_queued_behind_a_failure_is_forgotten() -> None:
-    full = Path("/dev/full")
-    file = files.adopt(os.open(full, os.O_WRONLY), full)
-    for _ in range(50):
-        try:
-            file.append(bytes(1000))
-        except FileError:
-            break
-        files.flush()
-    with pytest.raises(FileError):
-        file.close().result(WAIT_S)
-    assert files.queued_bytes() == 0
-
-
-def test_a_write_that_does_not_fit_keeps_what_fits(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 6 * 1024
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))  # Python ignores the signal that comes with it
-    try:
-        file = files.create(tmp_path / "a")
-        file.append(content)
-        with pytest.raises(FileError, match="File too large") as caught:
-            file.close().result(WAIT_S)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caught.value.filename == str(tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == content[: 2**20]
-
-
 def test_a_slow_reader_of_a_pipe_gets_everything_in_short_writes() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, True)
@@ -173,40 +106,6 @@ def test_a_slow_reader_of_a_pipe_gets_everything_in_short_writes() -> None:
     with pytest.raises(FileError):  # a pipe has no size to be cut to
         file.close().result(WAIT_S)
     assert bytes(got) == content
-
-
-def test_more_than_the_limit_is_refused_and_later_taken_again(tmp_path: Path) -> None:
-    reading, writing = os.pipe()
-    stuck = files.adopt(writing, Path("stuck"))
-    other = files.create(tmp_path / "a")
-    files.configure(limit_bytes=400_000)
-    stuck.append(bytes(300_000))  # more than a pipe holds: the writer waits for us
-    with pytest.raises(FileError, match="behind") as caught:
-        other.append(bytes(200_000))
-    assert caught.value.errno == errno.ENOBUFS
-    assert caught.value.filename == str(tmp_path / "a")
-    assert other.size == 0
-    other.skip(1)  # a hole costs nothing, and holes beside each other are one
-    other.skip(1)
-    got = 0
-    while got < 300_000:
-        got += len(os.read(reading, 100_000))
-    os.close(reading)
-    with pytest.raises(FileError):
-        stuck.close().result(WAIT_S)
-    other.append(bytes(200_000))
-    assert other.close().result(WAIT_S) == 200_002
-
-
-def test_a_buffer_that_cannot_be_written_fails_the_file_and_not_the_thread(tmp_path: Path) -> None:
-    file = files.create(tmp_path / "a")
-    file.append(np.zeros((4, 4), np.int16)[:, 1])
-    with pytest.raises(FileError, match="contiguous") as caught:
-        file.close().result(WAIT_S)
-    assert caught.value.errno == errno.EIO
-    after = files.create(tmp_path / "b")
-    after.append(b"b")
-    assert after.close().result(WAIT_S) == 1
 
 
 def test_close_is_final_and_the_same_each_time(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
-from structlog.testing import capture_logs
 
 from receiver.errors import ConfigError
 from receiver.secret import CHECK_EVERY_S, MAX_BYTES, Secret
@@ -108,7 +107,7 @@ def test_a_file_that_never_was_good_stops_and_is_named(
 
 @pytest.mark.parametrize(("make", "problem"), UNUSABLE)
 def test_a_file_that_became_unusable_keeps_the_last_good_value_and_is_told_of_once(
-    tmp_path: Path, make: Callable[[Path], object], problem: str
+    capture_logs: Any, tmp_path: Path, make: Callable[[Path], object], problem: str
 ) -> None:
     file, clock = tmp_path / "token", Clock()
     file.write_text(VALUE)
@@ -125,7 +124,7 @@ def test_a_file_that_became_unusable_keeps_the_last_good_value_and_is_told_of_on
     assert VALUE not in str(logs)
 
 
-def test_a_file_that_fails_twice_is_told_of_twice(tmp_path: Path) -> None:
+def test_a_file_that_fails_twice_is_told_of_twice(capture_logs: Any, tmp_path: Path) -> None:
     file, clock = tmp_path / "token", Clock()
     secret = Secret(file=file, clock=clock)
     with capture_logs() as logs:
@@ -186,7 +185,7 @@ def test_a_changed_file_counts_within_a_second_of_real_time(tmp_path: Path) -> N
     assert secret.value() == "two"
 
 
-def test_a_value_that_fails_the_check_is_refused_and_later_not_taken(tmp_path: Path) -> None:
+def test_a_value_that_fails_the_check_is_refused_and_later_not_taken(capture_logs: Any, tmp_path: Path) -> None:
     def check(text: str) -> None:
         if text == "bad":
             raise ValueError("that is no token")

@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
-from structlog.testing import capture_logs
 
 from receiver.auth import open_authenticator
 from receiver.auth.authenticator import Authenticator
@@ -56,7 +56,9 @@ def test_a_replaced_token_counts_within_a_second_and_the_old_one_does_not(tmp_pa
 
 
 @pytest.mark.parametrize("content", [None, "", "two words", "töken", "nul\0"])
-def test_a_file_without_a_usable_token_keeps_the_last_good_one(tmp_path: Path, content: str | None) -> None:
+def test_a_file_without_a_usable_token_keeps_the_last_good_one(
+    capture_logs: Any, tmp_path: Path, content: str | None
+) -> None:
     file = tmp_path / "token"
     file.write_text("good")
     bearer = open_authenticator("bearer", Tokens(_config(tmp_path, TOKEN="other"), "phone"))

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from receiver.audio import Encoding
 from receiver.config import DEFAULT_TOKEN, Config
-from receiver.errors import ReceiverError
+from receiver.errors import ConfigError, ReceiverError
 from receiver.logs import configure
 from receiver.media.opus import backend
 from receiver.simulate import SPEECH, Call, Key, Outcome, duration_s, speak
@@ -44,6 +44,8 @@ def demo(
     root = directory or Path(tempfile.mkdtemp(prefix="receiver-demo-"))
     try:
         asyncio.run(_demo(console, root.resolve()))
+    except ConfigError:
+        raise
     except ReceiverError as error:
         console.print(f"receiver demo: {error}", style="red")
         raise typer.Exit(1) from None

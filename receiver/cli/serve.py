@@ -21,6 +21,9 @@ from receiver.logs import configure, logger
 
 log = logger("receiver.serve")
 
+OWN = Path("receiver.py")
+"""A file of the user's that hides this package from every Python program started in its folder."""
+
 RELOAD_S = 0.5
 """How often files are looked at with ``--reload``."""
 
@@ -38,12 +41,17 @@ def serve(
     sinks = [str(Path(use).resolve()) if use.endswith(".py") else use for use in sink or []]
     loaded = with_sinks(loaded, sinks)
     configure(loaded.log.level, loaded.log.format)
+    if OWN.exists():
+        log.warning(
+            "package_shadowed", file=str(OWN.resolve()), problem="here, Python imports this as receiver: rename it"
+        )
     if token:
         os.environ[DEFAULT_TOKEN] = token  # kept over a reload
         print(f"A token for this run, as {DEFAULT_TOKEN} is not set:\n\n    {token}\n", flush=True)
     watched = [Path(use) for use in sinks if use.endswith(".py")] if reload else []
     if uvloop.run(_serve(loaded, watched)):
-        os.execv(sys.executable, [sys.executable, "-m", "receiver", *sys.argv[1:]])  # noqa: S606 - our own command
+        # Just as it was started: with -m it would find a receiver.py of the working directory before us.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command
 
 
 def with_token(config: Path | None, environ: Mapping[str, str]) -> tuple[Config, str | None]:

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from receiver.events import Annotation, Ended, EndReason
+from receiver.logs import logger
 from receiver.recordings import journal, stream_json
 from receiver.recordings.journal import End, JournalError
 from receiver.recordings.ledger import FileEntry, Ledger
 from receiver.recordings.recording import relative
 from receiver.stream import Stream, StreamFacts
 
-_log = structlog.get_logger()
+_log = logger("receiver.recordings")
 
 
 class _Finder:

@@ -6,8 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-import structlog
-
+from receiver.logs import logger
 from receiver.records import Record
 from receiver.sinks.failure import describe_failure
 from receiver.sinks.sink import Records
@@ -15,7 +14,7 @@ from receiver.sinks.sink import Records
 LIMIT = 10_000
 """How many records may wait for a plugin; then the oldest are dropped."""
 
-log = structlog.get_logger("receiver.sinks")
+log = logger("receiver.sinks")
 
 
 class Announcements(AsyncIterator[Record]):

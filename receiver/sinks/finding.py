@@ -80,6 +80,8 @@ def _load_file(path: Path, key: str) -> ModuleType:
     path = path.expanduser().resolve()
     if not path.is_file():
         raise ConfigError(key, f"there is no file {path}")
+    if path.name == "receiver.py":
+        raise ConfigError(key, f"{path} hides this package from whatever Python runs in its folder: rename it")
     # A name of its own: a user's wave.py must not become the wave module. The file's folder goes last for that reason.
     name = f"receiver_sink_file_{path.stem}_{abs(hash(path)):x}"
     if name in sys.modules:

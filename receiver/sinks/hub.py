@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import structlog
 
 from receiver.config import SinkConfig
+from receiver.logs import logger
 from receiver.records import Record
 from receiver.sinks.announcements import Announcements
 from receiver.sinks.feed import Budget
@@ -32,7 +32,7 @@ from receiver.sinks.sink import PlainSink, Recover, Sink
 from receiver.sinks.slots import Slots
 from receiver.stream import Owner, StreamFacts
 
-log = structlog.get_logger("receiver.sinks")
+log = logger("receiver.sinks")
 
 
 class SinkFigures(msgspec.Struct):

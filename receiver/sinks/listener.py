@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import structlog
 
+from receiver.logs import logger
 from receiver.sinks.failure import describe_failure, failure_text
 from receiver.sinks.feed import Budget, Feed
 from receiver.sinks.reader import AsyncReader, PlainReader
@@ -28,7 +29,7 @@ CANCEL_S = 1.0
 
 Status = Literal["running", "ok", "failed", "cancelled"]
 
-log = structlog.get_logger("receiver.sinks")
+log = logger("receiver.sinks")
 
 
 def is_plain(sink: Sink | PlainSink) -> bool:
@@ -102,7 +103,7 @@ class Listener:
         self._later(CANCEL_S, self._leave_behind)
 
     async def _run(self) -> None:
-        structlog.contextvars.bind_contextvars(stream_id=self._stream.id, sink=self.name)
+        structlog.contextvars.bind_contextvars(stream=self._stream.id, sink=self.name)
         try:
             if self._plain:
                 await self._in_thread()
@@ -147,9 +148,9 @@ class Listener:
         self.status = status
         self.error = None if error is None else failure_text(error)
         if status == "failed" and error is not None:
-            log.error("sink_failed", sink=self.name, stream_id=self._stream.id, **describe_failure(error))
+            log.error("sink_failed", sink=self.name, stream=self._stream.id, **describe_failure(error))
         elif left_behind:
-            log.warning("sink_ended_late", sink=self.name, stream_id=self._stream.id, status=status)
+            log.warning("sink_ended_late", sink=self.name, stream=self._stream.id, status=status)
         self._finish()
 
     def _never_ran(self, _: object) -> None:
@@ -161,7 +162,7 @@ class Listener:
 
     def _leave_behind(self) -> None:
         self.error = "it did not end when it was cancelled, and was left behind"
-        log.error("sink_left_behind", sink=self.name, stream_id=self._stream.id)
+        log.error("sink_left_behind", sink=self.name, stream=self._stream.id)
         self._finish()
 
     def _finish(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from receiver.errors import ConfigError
+from receiver.logs import logger
 from receiver.sinks.announcements import Announcements
 from receiver.sinks.failure import describe_failure, failure_text
 from receiver.sinks.loading import Loaded
@@ -15,7 +16,7 @@ from receiver.sinks.sink import Plugin
 CLOSE_S = 5.0
 """How long a plugin may take to close, and its reader of records to finish. Then it is cancelled."""
 
-log = structlog.get_logger("receiver.sinks")
+log = logger("receiver.sinks")
 
 
 class Opened:

@@ -89,7 +89,9 @@ def running(tmp_path: Path, nothing_blocks_a_loop: BlockBuster | None) -> RunRec
 def hello() -> Callable[..., Any]:
     """``await hello(connection, encoding=…)``: what a platform says before the audio."""
 
-    async def say(connection: ClientConnection, *, encoding: str = "audio/x-mulaw", rate: int = 8000, **more: Any) -> None:
+    async def say(
+        connection: ClientConnection, *, encoding: str = "audio/x-mulaw", rate: int = 8000, **more: Any
+    ) -> None:
         start = {
             "streamSid": "7d56cc11-536d-4a45-b4fb-ed3d55be843b",
             "accountSid": "b08dacad-2f6c-4de1-93d6-cc732e0c69c5",

@@ -37,7 +37,7 @@ class App:
 
 @asynccontextmanager
 async def serving(app: App, protocol: Any = WebSocketProtocol) -> AsyncIterator[int]:
-    config = uvicorn.Config(app, ws=protocol, http="h11", log_config=None, lifespan="off", ws_ping_interval=None)
+    config = uvicorn.Config(app, ws=protocol, http="h11", ws_max_size=65_536, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as bound:
         task = asyncio.create_task(server.serve(sockets=[bound]))
@@ -84,6 +84,23 @@ def test_a_lost_connection_is_told_by_how_it_was_lost(deed: Callable[[ClientConn
 def test_a_close_frame_is_a_close_with_a_reason_or_without(code: int) -> None:
     assert asyncio.run(end(lambda connection: connection.close(code)))[0] is EndReason.CLOSE
     assert asyncio.run(end(lambda connection: connection.close(code, "bye")))[0] is EndReason.CLOSE
+
+
+def broken(connection: ClientConnection) -> None:
+    connection.transport.write(b"\xff" * 16)  # reserved bits, an opcode that does not exist
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        broken,
+        lambda connection: connection.send(b"\xff\xfe", text=True),
+        lambda connection: connection.send("x" * 70_000),
+    ],
+    ids=["a broken frame", "text that is not UTF-8", "a message too large"],
+)
+def test_what_cannot_be_read_is_an_error_and_neither_a_close_nor_a_loss(deed: Callable[[Any], Any]) -> None:
+    assert asyncio.run(end(deed))[0] is EndReason.ERROR
 
 
 @pytest.mark.parametrize("deed", [fin, reset])

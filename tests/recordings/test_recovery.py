@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -13,21 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
-import structlog
 
-import receiver
-from receiver import files
 from receiver.audio import AudioFormat, Encoding
 from receiver.events import Annotation, Cause, Digit, Discontinuity, Ended, EndReason, Gap, Marked, TrackCounters
 from receiver.recordings import Recording, recover
-from receiver.recordings.journal import lock
 from receiver.stream import Stream, StreamFacts
 
-SCHEMA = json.loads((Path(receiver.__file__).parent / "stream.schema.json").read_text())
 STARTED = datetime(2026, 11, 21, 8, tzinfo=UTC)
+
+
 COUNTERS = {"inbound": TrackCounters(8000, length=8000, samples=7840, received=49, placed=49)}
+
+
 ENDED = Ended(EndReason.STOP, True, COUNTERS)
 
 
@@ -53,24 +48,7 @@ def make(root: Path, id: str = "0199-ours") -> Recording:
     )
 
 
-def crash(recording: Recording) -> Path:
-    """Leave a folder as a killed process does: the journal there, its lock gone."""
-    recording.close(keep_journal=True)
-    files.shutdown()
-    return recording.directory
-
-
-def read(directory: Path) -> Any:
-    content = json.loads((directory / "stream.json").read_bytes())
-    jsonschema.Draft202012Validator(SCHEMA).validate(content)
-    return content
-
-
-def everything(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-
-
-def test_a_crashed_stream_gets_what_its_journal_says(tmp_path: Path) -> None:
+def test_a_crashed_stream_gets_what_its_journal_says(lab: Any, tmp_path: Path) -> None:
     recording = make(tmp_path)
     recording.note(
         [
@@ -85,11 +63,11 @@ def test_a_crashed_stream_gets_what_its_journal_says(tmp_path: Path) -> None:
     (recording.directory / "a.txt").write_bytes(b"abc")
     recording.add_file(recording.directory / "a.txt", "text", "text/plain", "s")
     recording.progress(COUNTERS)
-    directory = crash(recording)
+    directory = lab.crash(recording)
     journal = directory / "journal.jsonl"
     os.utime(journal, (STARTED.timestamp() + 5, STARTED.timestamp() + 5))
     assert recover(tmp_path, {}) == [directory]
-    content = read(directory)
+    content = lab.read(directory)
     assert content["end"] == {"reason": "crash", "stop_received": False, "error": None, "close_code": None}
     assert content["ended"] == "2026-11-21T08:00:05.000Z"
     assert content["duration_s"] == 1.0
@@ -99,60 +77,30 @@ def test_a_crashed_stream_gets_what_its_journal_says(tmp_path: Path) -> None:
     assert [len(content[name]) for name in ("digits", "marks", "discontinuities", "annotations", "files")] == [1] * 5
     assert content["files"][0]["bytes"] == 3
     assert sorted(os.listdir(directory)) == ["a.txt", "stream.json"]
-    before = everything(tmp_path)
+    before = lab.everything(tmp_path)
     assert recover(tmp_path, {}) == []
-    assert everything(tmp_path) == before
-
-
-def test_a_line_that_was_being_written_is_left_out(tmp_path: Path) -> None:
-    recording = make(tmp_path)
-    recording.note([Digit("1", 0, 8000)])
-    directory = crash(recording)
-    with (directory / "journal.jsonl").open("ab") as journal:
-        journal.write(b'{"digit":{"digit":"2","pos')
-    assert recover(tmp_path, {}) == [directory]
-    assert [digit["digit"] for digit in read(directory)["digits"]] == ["1"]
-    assert os.listdir(directory) == ["stream.json"]
-
-
-@pytest.mark.parametrize(
-    "tail", [b"garbage\n", b'{"digit":7}\n', b"\xff\n", bytes(4096) + b"\n", b"[" * 200_000 + b"\n"]
-)
-def test_what_follows_a_damaged_line_is_kept_for_a_person(tmp_path: Path, tail: bytes) -> None:
-    recording = make(tmp_path)
-    recording.note([Digit("1", 0, 8000)])
-    directory = crash(recording)
-    (directory / "journal.jsonl.damaged-1").write_bytes(b"older")
-    with (directory / "journal.jsonl").open("ab") as journal:
-        journal.write(tail + b'{"digit":{"digit":"2","position":0,"rate":8000}}\n')
-    whole = (directory / "journal.jsonl").read_bytes()
-    with structlog.testing.capture_logs() as logs:
-        assert recover(tmp_path, {}) == [directory]
-    assert [log["event"] for log in logs] == ["journal_damaged"]
-    assert [digit["digit"] for digit in read(directory)["digits"]] == ["1"]
-    assert (directory / "journal.jsonl.damaged-2").read_bytes() == whole
-    before = everything(tmp_path)
-    assert recover(tmp_path, {}) == []
-    assert everything(tmp_path) == before
+    assert lab.everything(tmp_path) == before
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"garbage\n", b'{"facts":', b'{"digit":{"digit":"1","position":0,"rate":1}}\n']
 )
-def test_a_journal_of_no_known_stream_is_reported_and_kept_and_stops_nobody(tmp_path: Path, content: bytes) -> None:
+def test_a_journal_of_no_known_stream_is_reported_and_kept_and_stops_nobody(
+    capture_logs: Any, lab: Any, tmp_path: Path, content: bytes
+) -> None:
     broken = tmp_path / "2026-11-20" / "broken"
     broken.mkdir(parents=True)
     (broken / "journal.jsonl").write_bytes(content)
-    directory = crash(make(tmp_path))
-    with structlog.testing.capture_logs() as logs:
+    directory = lab.crash(make(tmp_path))
+    with capture_logs() as logs:
         assert recover(tmp_path, {}) == [directory]
     assert logs[0]["event"] == "recording_not_recovered"
     assert logs[0]["directory"] == str(broken)
-    assert everything(broken) == {"journal.jsonl": content}
-    assert read(directory)["end"]["reason"] == "crash"
+    assert lab.everything(broken) == {"journal.jsonl": content}
+    assert lab.read(directory)["end"]["reason"] == "crash"
 
 
-def test_a_live_stream_is_left_alone(tmp_path: Path) -> None:
+def test_a_live_stream_is_left_alone(lab: Any, tmp_path: Path) -> None:
     recording = make(tmp_path)
     recording.note([Digit("1", 0, 8000)])
     assert recover(tmp_path, {"never": lambda stream: pytest.fail("asked")}) == []
@@ -161,20 +109,20 @@ def test_a_live_stream_is_left_alone(tmp_path: Path) -> None:
     recording.close()
 
 
-def test_a_link_to_somebody_elses_journal_is_not_read(tmp_path: Path) -> None:
+def test_a_link_to_somebody_elses_journal_is_not_read(capture_logs: Any, lab: Any, tmp_path: Path) -> None:
     outside = tmp_path / "outside.jsonl"
     outside.write_bytes(b"precious\n")
     folder = tmp_path / "root" / "x"
     folder.mkdir(parents=True)
     (folder / "journal.jsonl").symlink_to(outside)
-    with structlog.testing.capture_logs() as logs:
+    with capture_logs() as logs:
         assert recover(tmp_path / "root", {}) == []
     assert [log["event"] for log in logs] == ["recording_not_recovered"]
     assert outside.read_bytes() == b"precious\n"
 
 
-def test_plugins_finish_their_files_and_say_so(tmp_path: Path) -> None:
-    directory = crash(make(tmp_path))
+def test_plugins_finish_their_files_and_say_so(lab: Any, tmp_path: Path) -> None:
+    directory = lab.crash(make(tmp_path))
     (directory / "left.part").write_bytes(b"abcd")
     seen: list[Stream] = []
 
@@ -187,13 +135,13 @@ def test_plugins_finish_their_files_and_say_so(tmp_path: Path) -> None:
     assert recover(tmp_path, {"mine": finish}) == [directory]
     assert seen[0].facts.stream_id == "MZ1"
     assert seen[0].parameters == {"who": "Ann"}
-    content = read(directory)
+    content = lab.read(directory)
     assert [(file["path"], file["sink"], file["bytes"]) for file in content["files"]] == [("left", "mine", 4)]
     assert content["annotations"][0]["sink"] == "mine"
 
 
-def test_a_plugin_that_fails_has_another_chance_and_stops_nobody(tmp_path: Path) -> None:
-    directory = crash(make(tmp_path))
+def test_a_plugin_that_fails_has_another_chance_and_stops_nobody(capture_logs: Any, lab: Any, tmp_path: Path) -> None:
+    directory = lab.crash(make(tmp_path))
     (directory / "a").write_bytes(b"a")
 
     def fail(stream: Stream) -> None:
@@ -202,26 +150,26 @@ def test_a_plugin_that_fails_has_another_chance_and_stops_nobody(tmp_path: Path)
     def work(stream: Stream) -> None:
         stream.add_file(stream.directory / "a", kind="k", media_type="m/t")
 
-    with structlog.testing.capture_logs() as logs:
+    with capture_logs() as logs:
         assert recover(tmp_path, {"bad": fail, "good": work}) == []
     assert [(log["event"], log["sink"], log["problem"]) for log in logs] == [("sink_not_recovered", "bad", "not today")]
-    assert [file["path"] for file in read(directory)["files"]] == ["a"]
+    assert [file["path"] for file in lab.read(directory)["files"]] == ["a"]
     (directory / "b").write_bytes(b"b")
 
     def better(stream: Stream) -> None:
         stream.add_file(stream.directory / "b", kind="k", media_type="m/t")
 
     assert recover(tmp_path, {"bad": better, "good": work}) == [directory]
-    assert sorted(file["path"] for file in read(directory)["files"]) == ["a", "b"]
+    assert sorted(file["path"] for file in lab.read(directory)["files"]) == ["a", "b"]
     assert not (directory / "journal.jsonl").exists()
 
 
-def test_a_stream_that_had_ended_keeps_its_reason_and_its_document(tmp_path: Path) -> None:
+def test_a_stream_that_had_ended_keeps_its_reason_and_its_document(lab: Any, tmp_path: Path) -> None:
     recording = make(tmp_path)
     (recording.directory / "a").write_bytes(b"a")
     recording.add_file(recording.directory / "a", "k", "m/t", "s")
     recording.finish(ENDED, STARTED)
-    directory = crash(recording)
+    directory = lab.crash(recording)
     before = (directory / "stream.json").read_bytes()
     assert recover(tmp_path, {"s": lambda stream: stream.add_file(directory / "a", kind="k", media_type="m/t")}) == [
         directory
@@ -230,70 +178,28 @@ def test_a_stream_that_had_ended_keeps_its_reason_and_its_document(tmp_path: Pat
     assert sorted(os.listdir(directory)) == ["a", "stream.json"]
 
 
-def test_a_stream_that_had_ended_without_its_document_gets_it_with_the_reason(tmp_path: Path) -> None:
+def test_a_stream_that_had_ended_without_its_document_gets_it_with_the_reason(lab: Any, tmp_path: Path) -> None:
     recording = make(tmp_path)
     recording.finish(ENDED, STARTED)
-    directory = crash(recording)
+    directory = lab.crash(recording)
     (directory / "stream.json").unlink()
     assert recover(tmp_path, {}) == [directory]
-    content = read(directory)
+    content = lab.read(directory)
     assert content["end"]["reason"] == "stop"
     assert content["tracks"]["inbound"]["counters"]["length"] == 8000
 
 
-def test_a_line_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
-    directory = crash(make(tmp_path))
-    with (directory / "journal.jsonl").open("ab") as journal:
-        journal.write(b'{"news":1}\n{"digit":{"digit":"2","position":0,"rate":8000}}\n')
-    assert recover(tmp_path, {}) == [directory]
-    assert [digit["digit"] for digit in read(directory)["digits"]] == ["2"]
-
-
-@pytest.mark.parametrize("again", ["no", "another one"])
-def test_two_processes_that_start_at_once_do_not_finish_a_stream_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
-) -> None:
-    directory = crash(make(tmp_path))
-    real = fcntl.flock
-
-    def slow(descriptor: int, operation: int) -> None:
-        (directory / "journal.jsonl").unlink()  # the other process is through before we have the lock
-        if again == "another one":
-            (directory / "journal.jsonl").write_bytes(b"not ours")
-        real(descriptor, operation)
-
-    monkeypatch.setattr(fcntl, "flock", slow)
-    assert recover(tmp_path, {}) == []
-    assert not (directory / "stream.json").exists()
-
-
-def test_a_journal_that_went_meanwhile_is_nobodys(tmp_path: Path) -> None:
-    assert lock(tmp_path / "journal.jsonl") is None
-
-
-def test_a_file_system_without_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = crash(make(tmp_path))
-
-    def refuse(descriptor: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with structlog.testing.capture_logs() as logs:
-        assert recover(tmp_path, {}) == []
-    assert "No locks available" in logs[0]["problem"]
-    assert os.listdir(directory) == ["journal.jsonl"]
-
-
-def test_a_root_that_is_not_there_has_nothing_to_recover(tmp_path: Path) -> None:
+def test_a_root_that_is_not_there_has_nothing_to_recover(lab: Any, tmp_path: Path) -> None:
     assert recover(tmp_path / "none", {}) == []
 
 
-def test_a_killed_process_leaves_a_folder_that_the_next_start_finishes(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_a_folder_that_the_next_start_finishes(lab: Any, tmp_path: Path) -> None:
     program = """
 import os, sys, signal
 sys.path.insert(0, os.path.dirname(sys.argv[2]))
 import importlib.util
 from pathlib import Path
+from receiver import files
 spec = importlib.util.spec_from_file_location("there", sys.argv[2])
 there = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(there)
@@ -304,7 +210,7 @@ while True:
     position += 1
     if position == 100:
         recording.progress(there.COUNTERS)
-        there.files.shutdown()
+        files.shutdown()
         print("ready", flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path), __file__], stdout=subprocess.PIPE) as process:
@@ -313,10 +219,33 @@ while True:
         assert recover(tmp_path, {}) == []  # it lives
         process.send_signal(signal.SIGKILL)
     (directory,) = recover(tmp_path, {})
-    content = read(directory)
+    content = lab.read(directory)
     assert content["end"]["reason"] == "crash"
     assert len(content["digits"]) >= 100
     assert content["tracks"]["inbound"]["counters"]["placed"] == 49
-    before = everything(tmp_path)
+    before = lab.everything(tmp_path)
     assert recover(tmp_path, {}) == []
-    assert everything(tmp_path) == before
+    assert lab.everything(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "tail", [b"garbage\n", b'{"digit":7}\n', b"\xff\n", bytes(4096) + b"\n", b"[" * 200_000 + b"\n"]
+)
+def test_what_follows_a_damaged_line_is_kept_for_a_person(
+    capture_logs: Any, lab: Any, tmp_path: Path, tail: bytes
+) -> None:
+    recording = make(tmp_path)
+    recording.note([Digit("1", 0, 8000)])
+    directory = lab.crash(recording)
+    (directory / "journal.jsonl.damaged-1").write_bytes(b"older")
+    with (directory / "journal.jsonl").open("ab") as journal:
+        journal.write(tail + b'{"digit":{"digit":"2","position":0,"rate":8000}}\n')
+    whole = (directory / "journal.jsonl").read_bytes()
+    with capture_logs() as logs:
+        assert recover(tmp_path, {}) == [directory]
+    assert [log["event"] for log in logs] == ["journal_damaged"]
+    assert [digit["digit"] for digit in lab.read(directory)["digits"]] == ["1"]
+    assert (directory / "journal.jsonl.damaged-2").read_bytes() == whole
+    before = lab.everything(tmp_path)
+    assert recover(tmp_path, {}) == []
+    assert lab.everything(tmp_path) == before

@@ -1,0 +1,214 @@
+"""A stream's folder while the stream lives."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from receiver import files
+from receiver.events import (
+    Annotation,
+    Cause,
+    Digit,
+    Discontinuity,
+    Event,
+    Frame,
+    Gap,
+    Marked,
+)
+from receiver.recordings import ledger
+
+
+def test_what_happens_is_journalled_as_it_comes_and_told_at_the_end(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    samples = np.zeros(160, np.int16)
+    events: list[Event] = [
+        Frame("inbound", 0, 8000, samples),
+        Gap("inbound", 160, 320, 8000, Cause.LOST),
+        Digit("5", 320, 8000, 100, "inbound"),
+        Marked("greeting", 320, 8000),
+        Discontinuity("inbound", 320, 8000, 40, 9000),
+        Annotation("transcript", "inbound", 0, 160, 8000, {"text": "hello"}, "asr"),
+        lab.ENDED,
+    ]
+    recording.note(events)
+    recording.progress(lab.ENDED.tracks)
+    lines = lab.journal(recording)
+    assert [next(iter(line)) for line in lines] == [
+        "facts",
+        "gap",
+        "digit",
+        "mark",
+        "discontinuity",
+        "annotation",
+        "progress",
+    ]
+    assert lines[0]["facts"]["stream_id"] == "theirs"
+    content = lab.end(recording)
+    recording.close()
+    assert content["tracks"]["inbound"]["gaps"] == [{"start": 160, "end": 320, "cause": "lost"}]
+    assert content["digits"] == [{"digit": "5", "position": 320, "rate": 8000, "duration_ms": 100, "track": "inbound"}]
+    assert content["marks"] == [{"name": "greeting", "position": 320, "rate": 8000}]
+    assert content["discontinuities"][0]["peer_ms_after"] == 9000
+    assert content["annotations"][0]["data"] == {"text": "hello"}
+    assert content["omitted"] == {}
+
+
+def test_an_annotation_that_is_not_json_is_refused_by_name(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    with pytest.raises(ValueError, match=r"sink asr: the data of annotation 'x' is not JSON"):
+        recording.annotate(Annotation("x", None, 0, 1, 8000, object(), "asr"))
+    assert lab.end(recording)["annotations"] == []
+    recording.close()
+
+
+def test_an_annotation_is_kept_as_it_was_said(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    data = ["before"]
+    recording.annotate(Annotation("x", None, 0, 1, 8000, data))
+    data[0] = "after"
+    assert lab.end(recording)["annotations"][0]["data"] == ["before"]
+    recording.close()
+
+
+def test_a_file_may_be_named_through_a_link_and_none_from_outside(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    there = tmp_path / "link" / "2026-11-21" / "0199-ours" / "a.txt"
+    there.write_bytes(b"abc")
+    recording.add_file(there, "text", "text/plain", "mine")
+    with pytest.raises(ValueError):
+        recording.add_file(tmp_path / "x", "text", "text/plain", "mine")
+    assert [file["path"] for file in lab.end(recording)["files"]] == ["a.txt"]
+    recording.close()
+
+
+def test_late_facts_amend_the_document(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    with pytest.raises(ValueError, match="has not ended"):
+        recording.amend()
+    (recording.directory / "a").write_bytes(b"1")
+    recording.add_file(recording.directory / "a", "k", "m/t", "s")
+    assert lab.end(recording)["files"][0]["bytes"] == 1
+    (recording.directory / "a").write_bytes(b"22")
+    (recording.directory / "b").write_bytes(b"333")
+    recording.add_file(recording.directory / "b", "k", "m/t", "s")
+    recording.annotate(Annotation("late", None, 0, 1, 8000))
+    recording.amend()
+    content = lab.read(recording.directory)
+    assert [file["bytes"] for file in content["files"]] == [1, 3]  # measured once
+    assert content["annotations"][0]["kind"] == "late"
+    recording.add_file(recording.directory / "a", "k", "m/t", "s")
+    recording.amend()
+    assert [file["bytes"] for file in lab.read(recording.directory)["files"]] == [2, 3]  # said again, measured again
+    recording.close()
+    assert sorted(os.listdir(recording.directory)) == ["a", "b", "stream.json"]
+
+
+def test_threads_may_write_it_while_more_comes(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    recording.finish(lab.ENDED, lab.STARTED)
+    amenders = [threading.Thread(target=recording.amend) for _ in range(4)]
+    for thread in amenders:
+        thread.start()
+    for number in range(2000):
+        recording.note([Digit("1", number, 8000), Gap(f"t{number % 50}", number, number + 1, 8000, Cause.LOST)])
+    for thread in amenders:
+        thread.join(lab.WAIT_S)
+    recording.amend()
+    assert len(lab.read(recording.directory)["digits"]) == 2000
+    recording.close()
+
+
+def test_adjacent_gaps_of_one_cause_are_one_gap(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    pieces = [(0, 160, Cause.UNSENT), (160, 320, Cause.UNSENT), (320, 480, Cause.LOST), (640, 800, Cause.LOST)]
+    recording.note([Gap("inbound", start, stop, 8000, cause) for start, stop, cause in pieces])
+    recording.note([Gap("outbound", 0, 100, 8000, Cause.LOST)])
+    recording.note([Gap("inbound", 800, 900, 8000, Cause.LOST)])
+    recording.progress({})
+    recording.progress({})
+    told = [line["gap"] for line in lab.journal(recording) if "gap" in line]
+    assert [(gap["track"], gap["start"], gap["end"]) for gap in told] == [
+        ("inbound", 0, 160),
+        ("inbound", 0, 320),  # longer than the journal knew when the next one came
+        ("inbound", 320, 480),
+        ("inbound", 640, 800),
+        ("outbound", 0, 100),
+        ("inbound", 640, 900),  # longer when progress was told
+    ]
+    content = lab.end(recording)
+    recording.close()
+    assert [(gap["start"], gap["end"], gap["cause"]) for gap in content["tracks"]["inbound"]["gaps"]] == [
+        (0, 320, "unsent"),
+        (320, 480, "lost"),
+        (640, 900, "lost"),
+    ]
+
+
+def test_every_list_is_bounded_and_says_so(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("MAX_GAPS", "MAX_SEEN", "MAX_ANNOTATIONS", "MAX_FILES"):
+        monkeypatch.setattr(ledger, bound, 3)
+    monkeypatch.setattr(ledger, "MAX_TRACKS", 2)
+    recording = lab.make(tmp_path)
+    for number in range(5):
+        recording.note(
+            [
+                Gap("inbound", number * 20, number * 20 + 10, 8000, Cause.LOST),
+                Gap(f"track{number}", 0, 10, 8000, Cause.LOST),
+                Digit("1", number, 8000),
+                Marked("m", number, 8000),
+                Discontinuity("inbound", number, 8000, None, None),
+            ]
+        )
+        recording.annotate(Annotation("x", None, 0, 1, 8000))
+        recording.add_file(recording.directory / f"{number}.txt", "text", "text/plain", "s")
+    lines = lab.journal(recording)
+    content = lab.end(recording)
+    recording.close()
+    assert content["omitted"] == {
+        "gaps": 2 + 4,
+        "digits": 2,
+        "marks": 2,
+        "discontinuities": 2,
+        "annotations": 2,
+        "files": 2,
+    }
+    assert len(content["tracks"]["inbound"]["gaps"]) == 3
+    assert len(content["files"]) == 3
+    assert len(lines) == 1 + 3 + 1 + 5 * 3
+
+
+def test_annotations_are_bounded_in_bytes(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MAX_ANNOTATION_BYTES", 10_000)
+    recording = lab.make(tmp_path)
+    for _ in range(3):
+        recording.annotate(Annotation("x", None, 0, 1, 8000, "y" * 4000))
+    content = lab.end(recording)
+    recording.close()
+    assert len(content["annotations"]) == 2
+    assert content["omitted"] == {"annotations": 1}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_journal_that_is_still_wanted_is_kept(lab: Any, tmp_path: Path, ended: bool) -> None:
+    recording = lab.make(tmp_path)
+    if ended:
+        lab.end(recording)
+    recording.close(keep_journal=ended)
+    assert (recording.directory / "journal.jsonl").exists()
+
+
+def test_a_journal_that_cannot_be_written_does_not_stop_the_stream(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    files.configure(limit_bytes=0)
+    recording.note([Digit("1", 0, 8000), Digit("2", 0, 8000)])
+    assert isinstance(recording.error, files.FileError)
+    assert recording.error.filename == str(recording.directory / "journal.jsonl")
+    assert [digit["digit"] for digit in lab.end(recording)["digits"]] == ["1", "2"]
+    recording.close()
