@@ -230,6 +230,8 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
+        if self.server.port and self.server.port == self.management.port:
+            raise problem_at("management.port", "is the public listener's port, server.port, as well")
         check_paths({name: source.path for name, source in self.sources.items()})
         for name, sink in self.sinks.items():
             if unknown := sorted(set(sink.sources or ()) - set(self.sources)):

@@ -62,7 +62,7 @@ def find_config(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("", f"{path}: {error}") from None
     except UnicodeDecodeError as error:

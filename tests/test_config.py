@@ -192,3 +192,10 @@ def test_captures_cannot_be_asked_for_yet() -> None:
     key, said = _error({"captures": {"enabled": True}})
     assert key == "captures.enabled"
     assert "later version" in said
+
+
+def test_the_two_listeners_need_two_ports() -> None:
+    key, said = _error({"server": {"port": 8081}})
+    assert key == "management.port"
+    assert "server.port" in said
+    assert Config.model_validate({"server": {"port": 0}, "management": {"port": 0}}).server.port == 0

@@ -84,7 +84,7 @@ def test_a_variable_sets_a_key_by_what_the_key_is(
         "Server__Port",
         "NOTHING",
         "NOTHING__AT__ALL",
-        "CAPTURES__ENABLED",
+        "CAPTURES__DIRECTORY",
         "SINKS__WAV__USE",
         "SINKS__NEW",
         "SINKS__NEW__USE",

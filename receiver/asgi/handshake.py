@@ -10,23 +10,26 @@ from starlette.websockets import WebSocket
 
 from receiver.auth.authenticator import Authenticator
 from receiver.errors import AccessDenied
-from receiver.sessions.registry import Registry
 
 WORDS = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 503: "Service Unavailable"}
 """The whole of what a refused peer is told."""
 
 
 class Handshake:
-    """Admits peers to one source. ``refused`` hears of every refusal, with our own reason for it."""
+    """Admits peers to one source.
+
+    ``admit`` raises AccessDenied where there is no room for another stream; ``refused`` hears of every refusal, with
+    our own reason for it.
+    """
 
     def __init__(
         self,
         authenticator: Authenticator,
-        registry: Registry,
+        admit: Callable[[], None],
         refused: Callable[[AccessDenied, str], None],
     ) -> None:
         self._authenticator = authenticator
-        self._registry = registry
+        self._admit = admit
         self._refused = refused
 
     async def admit(self, websocket: WebSocket) -> tuple[bool, str | None]:
@@ -36,7 +39,7 @@ class Handshake:
             token = self._authenticator.authenticate(
                 websocket.scope["headers"], websocket.scope["query_string"], time.time()
             )
-            self._registry.admit()
+            self._admit()
         except AccessDenied as denied:
             self._refused(denied, peer_address(websocket))
             await deny(websocket, denied)

@@ -15,8 +15,11 @@ from receiver.events import EndReason
 LOST = "receiver.connection_lost"
 """Key in the scope: how the connection was lost without a close frame of the peer: ``fin``, ``reset``, ``error``."""
 
-
 _UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 12\r\n\r\nBad Request\n"
+_UNAUTHORIZED = (
+    b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nConnection: close\r\nContent-Length: 13\r\n\r\n"
+    b"Unauthorized\n"
+)
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -28,7 +31,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Answer a handshake that cannot be read (a header line above 8 KiB, say): the stock protocol never does."""
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            self.transport.write(_UNREADABLE)
+            longest = max(data.split(b"\r\n"), key=len)  # a token too long to be read is a wrong one
+            token = longest.lower().startswith(b"authorization:")
+            self.transport.write(_UNAUTHORIZED if token else _UNREADABLE)
             self.transport.close()
 
     async def send(self, message: Any) -> None:

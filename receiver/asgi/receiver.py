@@ -56,6 +56,7 @@ class Receiver:
         self.registry = Registry(config.limits.streams, room=self._room)
         self.sweep = Sweep(config.server.latency_ms, self._after_slice)
         self.recordings_directory = config.base / config.recordings.directory
+        self._entered = False
         self.stopping = False
         """Not ready any more, though streams may still come: balancers are to notice first."""
         self._disk_short = False
@@ -69,6 +70,10 @@ class Receiver:
         self._app.router.redirect_slashes = False  # another path is an unknown path
 
     async def __aenter__(self) -> Self:
+        """Open the plugins, finish what a crash left, begin to sweep. Once in the life of a Receiver."""
+        if self._entered:
+            raise RuntimeError("a Receiver is entered once: make another one")
+        self._entered = True
         files.configure(limit_bytes=self.config.limits.writer_bytes)
         try:
             await asyncio.to_thread(self.recordings_directory.mkdir, parents=True, exist_ok=True)
@@ -97,12 +102,15 @@ class Receiver:
             await asyncio.wait(self._late)
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None
         self.sweep.stop()
         await self.hub.__aexit__(kind, error, traceback)
         await asyncio.to_thread(files.shutdown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the sources' paths, /livez and /readyz."""
+        """Serve the sources' paths, /livez and /readyz. Raises RuntimeError before ``async with receiver:``."""
+        if not self._entered:
+            raise RuntimeError("nothing is received outside of `async with receiver:`; a mounted one needs it too")
         await self._app(scope, receive, send)
 
     def settings_of(self, source: str) -> SessionSettings:
@@ -115,7 +123,8 @@ class Receiver:
             return "stopping"
         if not self.hub.healthy():
             return "sinks"
-        return self._room()
+        rooms = [self._room(source) for source in self.config.sources]
+        return rooms[0] if all(rooms) else None
 
     async def end_all(self, reason: EndReason) -> None:
         """End every live stream and wait until its files are final."""
@@ -149,7 +158,7 @@ class Receiver:
             authenticator = open_authenticator(source.auth.use, Tokens(self.config, name))
             if source.auth.use == "none":
                 log.warning("source_without_authentication", source=name, path=source.path)
-            handshake = Handshake(authenticator, self.registry, partial(self.refused, name))
+            handshake = Handshake(authenticator, partial(self.registry.admit, name), partial(self.refused, name))
             routes.append(WebSocketRoute(source.path, self._endpoint(name, handshake)))
             routes.append(Route(source.path, _upgrade_required))
         return routes
@@ -185,10 +194,10 @@ class Receiver:
             bad_messages=limits.bad_messages,
         )
 
-    def _room(self) -> str | None:
+    def _room(self, source: str) -> str | None:
         if self._disk_short:
             return "disk"
-        return None if self.hub.room_for_stream() else "threads"
+        return None if self.hub.room_for_stream(source) else "threads"
 
     def _after_slice(self, late_s: float) -> None:
         self.hub.flush()
@@ -219,6 +228,8 @@ class Receiver:
         return 0.0 if figures is None else figures.queued_s
 
     def _is_disk_short(self, directory: Path) -> bool:
+        while not directory.exists():  # somebody has removed it; it is made again with the next stream's folder
+            directory = directory.parent
         try:
             return shutil.disk_usage(directory).free < self.config.limits.free_bytes
         except OSError:

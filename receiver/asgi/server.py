@@ -92,13 +92,18 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled, number)
     try:
-        async with listening(receiver) as addresses:
-            started(addresses)
-            waiting = [asyncio.create_task(event.wait()) for event in (stop, force)]
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in waiting:
-                task.cancel()
-            await _drain(receiver, force, patient=patient)
+        async with contextlib.AsyncExitStack() as stack:
+            signal_came = asyncio.create_task(_first(stop, force))
+            starting = asyncio.create_task(stack.enter_async_context(listening(receiver)))
+            await asyncio.wait({starting, signal_came}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                started(starting.result())
+                await signal_came
+                await _drain(receiver, force, patient=patient)
+            else:  # nobody was served yet
+                starting.cancel()
+                await asyncio.wait({starting})
+            signal_came.cancel()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -124,6 +129,14 @@ def _raise_descriptor_limit() -> None:
     """A stream takes a socket and a file per track, and the usual soft limit of 1,024 is soon there."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -72,7 +72,7 @@ class Track:
         if self._smooth and chunk is not None and chunk == order.expected and stamp is not None and payload:
             samples = len(payload) // self._unit_bytes if self._unit_bytes else self._samples_of(payload)
             ahead = (stamp - self._zero_ms) * self.rate // 1000 - self.cursor
-            if ahead < self._jitter and stamp + JITTER_MS >= self._last_ms and 0 < samples <= self._most:
+            if ahead < self._jitter and stamp + 2 * JITTER_MS >= self._last_ms and 0 < samples <= self._most:
                 order.expected = chunk + 1
                 if -ahead > self._skew:
                     self._skew = -ahead
@@ -148,7 +148,9 @@ class Track:
             self._order.resume(chunk)
             self._restarted = True
             verdict = self._order.put(chunk, media, at)
-        if verdict is Verdict.DUPLICATE:
+        if verdict is not Verdict.QUEUED and self._advances(media.timestamp):
+            self._place(media, at, counted=False)  # whatever its counter says, nobody has heard this yet
+        elif verdict is Verdict.DUPLICATE:
             self._duplicate += 1
         elif verdict is Verdict.LATE:
             self._late += 1
@@ -160,6 +162,11 @@ class Track:
         if expected is None or stamp is None or chunk - expected <= WINDOW:
             return False
         return (stamp - self._last_ms) * self.rate // 1000 < (chunk - expected) * self._unit // 2
+
+    def _advances(self, stamp: int | None) -> bool:
+        """Whether a stamp is beyond all that was placed, by half a packet at least, and nothing waits to be placed."""
+        half_ms = self._unit * 500 // self.rate
+        return self._zeroed and stamp is not None and not self._order.held and stamp > self._last_ms + half_ms
 
     def _take(self, at: float, *, everything: bool = False) -> None:
         while (taken := self._order.take(at, everything=everything)) is not None:
@@ -198,7 +205,7 @@ class Track:
             self._zero_ms = stamp - self._timeline.elapsed_ms(at) if self._own_zero else zero
         stamped = (stamp - self._zero_ms) * self.rate // 1000
         position = reckoned if abs(stamped - reckoned) < tolerance else max(self.cursor, stamped)
-        backwards = stamp < self._last_ms - JITTER_MS
+        backwards = stamp < self._last_ms - 2 * JITTER_MS  # either stamp may be off by less than one
         if self._restarted or backwards or position * 1000 > self._timeline.latest_ms(at) * self.rate:
             return self._discontinue(stamp, at)
         self._skew = max(self._skew, position - stamped)

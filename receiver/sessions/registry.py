@@ -22,8 +22,8 @@ class Live(Protocol):
 class Registry:
     """Admission and drain. A connection counts from its admission, before any stream has started on it."""
 
-    def __init__(self, limit: int, *, room: Callable[[], str | None] = lambda: None) -> None:
-        """``room`` says, in one word, why there is no room for another stream, or None."""
+    def __init__(self, limit: int, *, room: Callable[[str], str | None] = lambda source: None) -> None:
+        """``room`` says, in one word, why there is no room for another stream of a source, or None."""
         self.limit = limit
         self.draining = False
         self._room = room
@@ -33,9 +33,9 @@ class Registry:
     def __len__(self) -> int:
         return len(self._live)
 
-    def admit(self) -> None:
-        """Raise AccessDenied (503 with Retry-After) where no other stream may come."""
-        reason = "draining" if self.draining else "streams" if len(self._live) >= self.limit else self._room()
+    def admit(self, source: str) -> None:
+        """Raise AccessDenied (503 with Retry-After) where no other stream of this source may come."""
+        reason = "draining" if self.draining else "streams" if len(self._live) >= self.limit else self._room(source)
         if reason is not None:
             raise AccessDenied(503, reason, {"Retry-After": str(RETRY_AFTER_S)})
 

@@ -137,9 +137,9 @@ class Session:
             case Dtmf():
                 if self._tracks is None:
                     return self._too_early("dtmf")
-                return [Digit(message.digit, *self._tracks.here, message.duration_ms, message.track)]
+                return [Digit(message.digit, *self._tracks.here(at), message.duration_ms, message.track)]
             case Mark():
-                return [Marked(message.name, *self._tracks.here)] if self._tracks else self._too_early("mark")
+                return [Marked(message.name, *self._tracks.here(at))] if self._tracks else self._too_early("mark")
             case Stop():
                 if self.started is None:
                     raise ProtocolError(1008, "stop before start")

@@ -14,6 +14,9 @@ from receiver.sessions.settings import SessionSettings
 UNLIMITED_AHEAD_MS = 86_400_000
 """With ``burst_s = 0`` the peer's clock may run a day ahead of ours: faster than real time, as in tests."""
 
+SILENCE_S = 1
+"""Audio that lags behind our clock by more than that is not late: there is none."""
+
 
 class Tracks:
     """All tracks of one stream, which started ``at``."""
@@ -79,10 +82,12 @@ class Tracks:
                     return True
         return False
 
-    @property
-    def here(self) -> tuple[int, int]:
-        """The position where the stream's audio is, and its rate."""
-        return max((track.cursor for track in self.by_name.values()), default=0), self._audio.rate
+    def here(self, at: float) -> tuple[int, int]:
+        """The position where the stream is, and its rate: where its audio is or, in a silence, where our clock is."""
+        rate = self._audio.rate
+        position = max((track.cursor for track in self.by_name.values()), default=0)
+        elapsed = int((at - self._started_at) * rate)
+        return (elapsed if elapsed - position > SILENCE_S * rate else position), rate
 
     @property
     def counters(self) -> dict[str, TrackCounters]:

@@ -87,8 +87,18 @@ IMPOSSIBLE = {
     "row-17-utf-8": RIGHT[:5] + "ü".encode() + RIGHT[6:],
     "row-17-latin-1": RIGHT + b"\xff",
     "row-17-delete": RIGHT + b"\x7f",
-    "row-17-beyond-a-line": b"x" * 9000,
 }
+
+
+@pytest.mark.parametrize("size", [8 * 1024, 9_000, 12_000])
+def test_row_17_a_token_longer_than_a_line_may_be_is_a_wrong_one(running: Callable[..., Any], size: int) -> None:
+    async def main() -> None:
+        async with running() as server:
+            status, fields, body = parts(await ask(server.public, bearer(b"x" * size)))
+            assert (status, fields["www-authenticate"], body) == (401, "Bearer", BODY)
+            assert len(server.receiver.registry) == 0
+
+    asyncio.run(main())
 
 
 def test_a_token_that_no_header_may_hold_is_answered_and_never_let_in(running: Callable[..., Any]) -> None:

@@ -65,14 +65,17 @@ def test_a_disk_without_the_space_asked_for(running: Any) -> None:
 
 
 @pytest.mark.blocks  # the folder is taken away by the test itself
-def test_a_recordings_folder_that_is_gone_and_comes_back(running: Any) -> None:
+def test_a_recordings_folder_that_is_gone_is_made_again(running: Any, hello: Any) -> None:
     async def run() -> None:
         async with running() as server:
-            await readiness(server, None)
             os.rmdir(server.root)
-            await readiness(server, "disk")
-            os.mkdir(server.root)
+            await asyncio.sleep(1.5)  # the disk is looked at once a second
             await readiness(server, None)
+            async with server.dial() as connection:
+                await hello(connection)
+                async with asyncio.timeout(20):
+                    while not server.folders():
+                        await asyncio.sleep(0.01)
 
     asyncio.run(run())
 

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -247,20 +248,38 @@ def test_so_many_streams_and_no_more_until_one_has_ended(running: Any, hello: An
     asyncio.run(run())
 
 
-def test_where_the_disk_is_short_no_stream_is_let_in_and_live_ones_go_on(running: Any, hello: Any) -> None:
+def test_where_the_disk_is_short_no_stream_is_let_in_and_live_ones_go_on(
+    running: Any, hello: Any, tmp_path: Path
+) -> None:
+    limit = shutil.disk_usage(tmp_path).free - 100 * 2**20
+
     async def run() -> None:
-        async with running() as server, server.dial() as connection:
+        async with running(limits={"free_bytes": limit}) as server, server.dial() as connection:
             await hello(connection)
-            moved = server.root.with_name("moved")
             await until(lambda: server.folders())
-            server.root.rename(moved)  # nobody can say how much room there is
-            await until(lambda: server.receiver.not_ready() == "disk")
-            assert await refused(server.dial()) == 503
-            moved.rename(server.root)
-            await connection.send(media(0))
-            await connection.send(STOP)
-            await until(lambda: list(server.root.glob("*/*/stream.json")))
+            with open(tmp_path / "large", "wb") as large:
+                os.posix_fallocate(large.fileno(), 0, 400 * 2**20)
+            try:
+                await until(lambda: server.receiver.not_ready() == "disk")
+                assert await refused(server.dial()) == 503
+                await connection.send(media(0))
+                await connection.send(STOP)
+                await until(lambda: list(server.root.glob("*/*/stream.json")))
+            finally:
+                os.unlink(tmp_path / "large")
             assert server.told()["end"]["reason"] == EndReason.STOP.value
+
+    asyncio.run(run())
+
+
+def test_it_says_what_is_wrong_where_it_is_not_entered_or_twice(tmp_path: Path) -> None:
+    async def run() -> None:
+        receiver = Receiver(configured(tmp_path))
+        with pytest.raises(RuntimeError, match="async with receiver"):
+            await receiver({"type": "websocket"}, None, None)  # type: ignore[arg-type]
+        async with receiver:
+            with pytest.raises(RuntimeError, match="entered once"):
+                await receiver.__aenter__()
 
     asyncio.run(run())
 

@@ -197,6 +197,35 @@ def test_streams_that_outlast_the_drain_are_ended_with_1012_and_final_files(tmp_
     asyncio.run(run())
 
 
+def test_a_signal_ends_a_start_that_does_not_come_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "never.py").write_text(
+        "import asyncio, contextlib\n"
+        "@contextlib.asynccontextmanager\n"
+        "async def plugin():\n"
+        "    print('opening', flush=True)\n"
+        "    await asyncio.sleep(3600)\n"
+        "    yield None\n"
+    )
+
+    async def run() -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "receiver", "serve", "--sink", "./never.py"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "RECEIVER_TOKEN": TOKEN},
+            cwd=tmp_path,
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(40):
+            while await process.stdout.readline() != b"opening\n":
+                pass
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+        process.stdout._transport.close()  # type: ignore[attr-defined]  # else its destructor warns
+
+    asyncio.run(run())
+
+
 def test_no_line_of_the_log_has_the_token(tmp_path: Path) -> None:
     async def run() -> None:
         async with serving(tmp_path, log={"level": "debug"}) as (server, public, _):

@@ -1,6 +1,7 @@
 """Where audio is placed, and what a hole is called. Time is an argument, so nothing here waits."""
 
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -98,6 +99,17 @@ def test_jittered_stamps_move_nothing() -> None:
     assert heard(events) == [(n, n - 1) for n in range(1, 7)]
 
 
+@pytest.mark.parametrize("jitter", [35, 39])
+def test_jitter_below_the_limit_in_either_direction_moves_nothing(jitter: int) -> None:
+    chance = random.Random(jitter)
+    track = new_track()
+    stamps = [0, *((n - 1) * 20 + chance.randint(-jitter, jitter) for n in range(2, 400))]
+    events = play(track, [packet(n, max(0, stamp)) for n, stamp in enumerate(stamps, 1)])
+    assert gaps(events) == []
+    assert check_tiles(events) == 399 * PACKET
+    assert track.counters().discontinuities == 0
+
+
 def test_what_lies_before_the_first_frame_is_unsent() -> None:
     events = play(new_track(), [packet(1, 102), packet(2, 122)])
     assert gaps(events) == [(0, 816, "unsent")]
@@ -145,6 +157,15 @@ def test_a_repeated_packet_is_dropped_once() -> None:
     events = play(track, [packet(1), packet(2), packet(2), packet(1), packet(3)])
     assert heard(events) == [(1, 0), (2, 1), (3, 2)]
     assert track.counters().duplicate == 2
+
+
+@pytest.mark.parametrize("counter", [lambda n: 0, lambda n: 1, lambda n: n % 16, lambda n: (n + 1) // 2])
+def test_a_counter_that_repeats_while_time_goes_on_costs_no_audio(counter: Callable[[int], int]) -> None:
+    track = new_track()
+    packets = [Media("inbound", payload(n), counter(n), (n - 1) * 20) for n in range(1, 200)]
+    events = play(track, packets, at=1.0) + finish(track, 5.0)
+    assert [number for number, _ in heard(events)] == list(range(1, 200))
+    assert track.counters().duplicate == 0
 
 
 def test_a_reordered_packet_takes_its_place_and_a_late_one_is_counted() -> None:

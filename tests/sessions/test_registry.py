@@ -17,24 +17,25 @@ class Stream:
 
 def refusal(registry: Registry) -> tuple[int, str, dict[str, str]]:
     with pytest.raises(AccessDenied) as caught:
-        registry.admit()
+        registry.admit("phone")
     return caught.value.status, caught.value.reason, caught.value.headers
 
 
 def test_the_limit_refuses_with_retry_after() -> None:
     registry = Registry(1)
-    registry.admit()
+    registry.admit("phone")
     stream = Stream()
     registry.enter(stream)
     assert len(registry) == 1
     assert refusal(registry) == (503, "streams", {"Retry-After": "5"})
     registry.leave(stream)
-    registry.admit()
+    registry.admit("phone")
 
 
 def test_no_room_and_draining_refuse_too() -> None:
-    full = Registry(5, room=lambda: "disk")
+    full = Registry(5, room=lambda source: "disk" if source == "phone" else None)
     assert refusal(full)[1] == "disk"
+    full.admit("another")
     full.draining = True
     assert refusal(full)[1] == "draining"
 

@@ -22,7 +22,8 @@ def test_tracks_are_drained_in_the_order_in_which_they_were_opened() -> None:
         tracks.open(name).push(packet(name, 1), 0.0)
     assert [event.track for event in tracks.drain() if isinstance(event, Frame)] == ["outbound", "inbound"]
     assert tracks.drain() == []
-    assert tracks.here == (160, 8000)
+    assert tracks.here(0.0) == tracks.here(1.0) == (160, 8000)
+    assert tracks.here(600.0) == (600 * 8000, 8000)
     assert set(tracks.counters) == {"outbound", "inbound"}
 
 
