@@ -7,9 +7,10 @@ import json
 import secrets
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,7 +19,7 @@ from rich.table import Table
 
 from receiver.audio import Encoding
 from receiver.config import DEFAULT_TOKEN, Config
-from receiver.errors import ConfigError, ReceiverError
+from receiver.errors import ReceiverError
 from receiver.logs import configure
 from receiver.media.opus import backend
 from receiver.simulate import SPEECH, Call, Key, Outcome, duration_s, speak
@@ -33,6 +34,10 @@ WIDTH = 100
 """Columns, where the terminal has more or there is none."""
 
 
+class DemoFailed(ReceiverError):
+    """The demo did not come to its end."""
+
+
 def demo(
     directory: Annotated[
         Path | None, typer.Option(help="Where to record; a new temporary folder otherwise.", show_default=False)
@@ -44,9 +49,7 @@ def demo(
     root = directory or Path(tempfile.mkdtemp(prefix="receiver-demo-"))
     try:
         asyncio.run(_demo(console, root.resolve()))
-    except ConfigError:
-        raise
-    except ReceiverError as error:
+    except DemoFailed as error:
         console.print(f"receiver demo: {error}", style="red")
         raise typer.Exit(1) from None
 
@@ -60,6 +63,7 @@ async def _demo(console: Console, root: Path) -> None:
         {
             "server": {"host": "127.0.0.1", "port": 0},
             "management": {"port": 0},
+            "sources": {"default": {"auth": {"use": "bearer", "tokens": [{"name": "demo", "env": DEFAULT_TOKEN}]}}},
             "recordings": {"directory": str(root)},
         },
         context={"environ": {DEFAULT_TOKEN: token}, "base": root},
@@ -93,12 +97,12 @@ async def _call(console: Console, url: str, token: str, encoding: Encoding, root
     with _progress(console, encoding) as report:
         outcome = await speak(call, url=url, token=token, speed=SPEED, progress=report)
     if not outcome.ok:
-        raise ReceiverError(_failure(outcome))
+        raise DemoFailed(_failure(outcome))
     for _ in range(1000):
         if new := _final(root) - before:
             return new.pop()
         await asyncio.sleep(0.01)
-    raise ReceiverError(f"no recording appeared in {root}")
+    raise DemoFailed(f"no recording appeared in {root}")
 
 
 def _length_s() -> float:
@@ -116,7 +120,7 @@ def _failure(outcome: Outcome) -> str:
 
 
 @contextmanager
-def _progress(console: Console, encoding: Encoding) -> Any:
+def _progress(console: Console, encoding: Encoding) -> Iterator[Report]:
     """A bar on a terminal, a line elsewhere."""
     if not console.is_terminal:
         console.print(f"calling with {encoding} …")
@@ -125,8 +129,7 @@ def _progress(console: Console, encoding: Encoding) -> Any:
     columns = (TextColumn("calling with {task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(encoding.value, total=_length_s())
-        report: Report = lambda position, _sent: bar.update(task, completed=position)  # noqa: E731 - one line
-        yield report
+        yield lambda position, _sent: bar.update(task, completed=position)
         bar.update(task, completed=_length_s())
 
 
