@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsIndex
 
 import msgspec
 
 from receiver.audio import AudioFormat
 from receiver.errors import ReceiverError
 from receiver.events import Annotation
+
+MAX_NAME = 100
+"""How many characters the kind of an annotation or a file may have, and a file's media type."""
 
 
 class StreamClosed(ReceiverError):
@@ -38,7 +42,7 @@ class StreamFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Owner(Protocol):
-    """Who takes what a sink says of a stream. Called from any thread."""
+    """Who takes what a sink says of a stream. Called from any thread; what it raises, the sink gets."""
 
     def annotated(self, annotation: Annotation) -> None:
         """Pass an annotation to the other sinks, the records and ``stream.json``."""
@@ -88,25 +92,49 @@ class Stream:
         return self.facts.call_id
 
     def annotate(
-        self, kind: str, *, start: int, end: int, rate: int, track: str | None = None, data: Any = None
+        self,
+        kind: str,
+        *,
+        start: SupportsIndex,
+        end: SupportsIndex,
+        rate: SupportsIndex,
+        track: str | None = None,
+        data: Any = None,
     ) -> None:
         """Say something about a span of audio: samples at ``rate``, on the stream's timeline; ``data`` is any JSON.
 
+        Any whole number will do, numpy's as well. ``data`` is copied before this returns. What a stream's annotations
+        may hold is bounded: what exceeds that is counted in ``stream.json`` (``omitted``), and nobody is told of it.
+
         Thread-safe; valid until the sink returns, also after the stream has ended.
 
-        Raises StreamClosed after that.
+        Raises StreamClosed after that, TypeError or ValueError for what is no span, no name or no JSON.
         """
         self._check_open()
-        self._owner.annotated(Annotation(kind, track, start, end, rate, data, self.sink))
+        _check_name("an annotation's kind", kind)
+        if track is not None and not isinstance(track, str):
+            raise TypeError(f"annotation {kind!r}: the track is text or None, not {type(track).__name__}")
+        first, last, hertz = _whole(kind, "start", start), _whole(kind, "end", end), _whole(kind, "rate", rate)
+        if hertz <= 0 or not 0 <= first <= last:
+            raise ValueError(
+                f"annotation {kind!r}: start={first}, end={last}, rate={hertz}: must be 0 <= start <= end and rate > 0"
+            )
+        self._owner.annotated(Annotation(kind, track, first, last, hertz, data, self.sink))
 
-    def add_file(self, path: Path, *, kind: str, media_type: str) -> None:
+    def add_file(self, path: Path | str, *, kind: str, media_type: str) -> None:
         """Declare a finished file below ``directory``: it is measured, listed in ``stream.json`` and told to others.
 
         Thread-safe; valid until the sink returns, also after the stream has ended.
 
-        Raises StreamClosed after that, ValueError for a path outside of ``directory``.
+        Raises StreamClosed after that, ValueError for a path outside of ``directory``, TypeError or ValueError for what
+        is no path or no name.
         """
         self._check_open()
+        path = Path(path)
+        _check_name("a file's kind", kind)
+        _check_name("a file's media type", media_type)
+        if "\0" in str(path):
+            raise ValueError(f"{path} cannot be a file: it holds a null character")
         if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self.directory)):  # asks no disk
             raise ValueError(f"{path} is not in the stream's directory {self.directory}")
         self._owner.file_added(path, kind, media_type, self.sink)
@@ -114,3 +142,18 @@ class Stream:
     def _check_open(self) -> None:
         if self._closed():
             raise StreamClosed(f"sink {self.sink} has returned from stream {self.id}")
+
+
+def _check_name(what: str, name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is text, not {type(name).__name__}")
+    if not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"{what} has 1 to {MAX_NAME} characters, not {len(name)}")
+
+
+def _whole(kind: str, name: str, value: SupportsIndex) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        given = type(value).__name__
+        raise TypeError(f"annotation {kind!r}: {name} is a {given}, and samples are whole numbers") from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from receiver.audio import AudioFormat, Encoding
@@ -61,6 +63,84 @@ def test_an_annotation_carries_its_sinks_name(tmp_path: Path) -> None:
         Annotation("word", "inbound", 80, 160, 8000, {"text": "hello"}, "mine"),
         Annotation("call", None, 0, 1, 16000, None, "mine"),
     ]
+
+
+def test_positions_may_be_any_whole_number_and_are_plain_ones_afterwards(tmp_path: Path) -> None:
+    owner = Owner()
+    stream = Stream(FACTS, tmp_path, owner, "mine")
+    stream.annotate("word", start=np.int64(80), end=np.int32(160), rate=np.uint16(8000))
+    stream.annotate("point", start=0, end=0, rate=1)
+    (word, point) = owner.annotations
+    assert [type(value) for value in (word.start, word.end, word.rate)] == [int, int, int]
+    assert (word.start, word.end, word.rate) == (80, 160, 8000)
+    assert (point.start, point.end, point.rate) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("field", ["start", "end", "rate"])
+@pytest.mark.parametrize("value", [0.5, 1.0, np.float64(2), "1", None, float("nan")])
+def test_samples_are_whole_numbers(tmp_path: Path, field: str, value: Any) -> None:
+    owner = Owner()
+    span: dict[str, Any] = {"start": 0, "end": 8000, "rate": 8000, field: value}
+    with pytest.raises(TypeError, match=f"'word': {field} is a .*samples are whole numbers"):
+        Stream(FACTS, tmp_path, owner, "mine").annotate("word", **span)
+    assert owner.annotations == []
+
+
+@pytest.mark.parametrize(("start", "end", "rate"), [(-1, 1, 8000), (2, 1, 8000), (0, 1, 0), (0, 1, -8000)])
+def test_a_span_that_cannot_be_is_refused_with_its_figures(tmp_path: Path, start: int, end: int, rate: int) -> None:
+    owner = Owner()
+    with pytest.raises(ValueError, match=f"annotation 'word': start={start}, end={end}, rate={rate}: must be"):
+        Stream(FACTS, tmp_path, owner, "mine").annotate("word", start=start, end=end, rate=rate)
+    assert owner.annotations == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "track", "error", "said"),
+    [
+        ("", None, ValueError, "an annotation's kind has 1 to 100 characters, not 0"),
+        ("k" * 101, None, ValueError, "not 101"),
+        (None, None, TypeError, "an annotation's kind is text, not NoneType"),
+        (b"word", None, TypeError, "not bytes"),
+        ("word", 1, TypeError, "annotation 'word': the track is text or None, not int"),
+    ],
+)
+def test_a_kind_is_a_short_text_and_a_track_a_text(
+    tmp_path: Path, kind: Any, track: Any, error: type[Exception], said: str
+) -> None:
+    owner = Owner()
+    with pytest.raises(error, match=said):
+        Stream(FACTS, tmp_path, owner, "mine").annotate(kind, start=0, end=1, rate=8000, track=track)
+    assert owner.annotations == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "media_type", "error", "said"),
+    [
+        (1, "text", "text/plain", TypeError, "int"),
+        ("a\0b", "text", "text/plain", ValueError, "null character"),
+        ("a.txt", None, "text/plain", TypeError, "a file's kind is text, not NoneType"),
+        ("a.txt", "", "text/plain", ValueError, "a file's kind has 1 to 100 characters, not 0"),
+        ("a.txt", "text", b"text/plain", TypeError, "a file's media type is text, not bytes"),
+        ("a.txt", "text", "t" * 101, ValueError, "a file's media type has 1 to 100 characters, not 101"),
+    ],
+)
+def test_a_file_that_cannot_be_listed_is_refused_and_says_why(
+    tmp_path: Path, name: Any, kind: Any, media_type: Any, error: type[Exception], said: str
+) -> None:
+    owner = Owner()
+    path = f"{tmp_path}/{name}" if isinstance(name, str) else name
+    with pytest.raises(error, match=said):
+        Stream(FACTS, tmp_path, owner, "mine").add_file(path, kind=kind, media_type=media_type)
+    assert owner.files == []
+
+
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    owner = Owner()
+    stream = Stream(FACTS, tmp_path, owner, "mine")
+    stream.add_file(f"{tmp_path}/a.txt", kind="text", media_type="text/plain")
+    assert owner.files == [(tmp_path / "a.txt", "text", "text/plain", "mine")]
+    with pytest.raises(ValueError, match="is not in the stream's directory"):
+        stream.add_file("/etc/passwd", kind="text", media_type="text/plain")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "deep/er/a.txt", "deep/../a.txt", "..a", "a..b"])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from receiver.asgi.handshake import peer_address
-from receiver.asgi.open_stream import OpenStream
+from receiver.asgi.open_stream import OpenStream, RecordingNotMade
 from receiver.asgi.protocol import end_of
 from receiver.asgi.stream_id import new_stream_id
 from receiver.events import EndReason, Event, Started
@@ -147,6 +147,9 @@ class Connection:
             self._stream = stream = await OpenStream.open(self._receiver, facts)
             backlog, self._backlog = self._backlog, []
             stream.publish(backlog)
+        except RecordingNotMade as error:
+            self._log.error("recording_not_made", problem=str(error))
+            self._give_up(self._loop.time())
         except Exception:
             self._mistake(self._loop.time())
         finally:
@@ -178,6 +181,9 @@ class Connection:
     def _mistake(self, now: float) -> None:
         """An exception of our own: this stream ends, its files are finished, nobody else notices."""
         self._log.exception("internal_error")
+        self._give_up(now)
+
+    def _give_up(self, now: float) -> None:
         self._broken = True
         with suppress(Exception):
             self._take(self._session.close(EndReason.ERROR, now))

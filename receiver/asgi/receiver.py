@@ -82,7 +82,9 @@ class Receiver:
         self._watch_figures()
         await self.hub.__aenter__()
         try:
-            recovered = await asyncio.to_thread(recover, self.recordings_directory, dict(self.hub.recoverers()))
+            recovered = await asyncio.to_thread(
+                recover, self.recordings_directory, dict(self.hub.recoverers()), lambda: self.stopping
+            )
         except BaseException:
             await self.hub.__aexit__(None, None, None)
             raise

@@ -6,6 +6,7 @@ appears under its name only with the lock taken and the first line written: one 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -17,7 +18,7 @@ import msgspec
 
 from receiver import files
 from receiver.events import Annotation, Digit, Discontinuity, Ended, Gap, Marked, TrackCounters
-from receiver.recordings.ledger import FileEntry, Ledger
+from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
 from receiver.stream import StreamFacts
 
 NAME = "journal.jsonl"
@@ -42,6 +43,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     file: FileEntry | None = None
     progress: dict[str, TrackCounters] | None = None
     end: End | None = None
+    sinks: dict[str, SinkEntry] | None = None
 
 
 class JournalError(Exception):
@@ -57,6 +59,20 @@ def encode(value: Any) -> bytes:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
         return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value, builtin_types=(msgspec.Raw,))))
+
+
+def encode_annotation(annotation: Annotation) -> tuple[bytes, Annotation]:
+    """An annotation as a line will have it, and as whoever reads that line will: a copy, of plain JSON values.
+
+    Raises ValueError, naming its sink and kind, where that cannot be.
+    """
+    try:
+        encoded = encode(annotation)
+        return encoded, msgspec.json.decode(encoded, type=Annotation)
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise ValueError(
+            f"sink {annotation.sink}: the data of annotation {annotation.kind!r} is not JSON: {problem}"
+        ) from problem
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -92,6 +108,8 @@ def begin(directory: Path, facts: StreamFacts) -> files.File:
         os.rename(new, directory / NAME)
     except BaseException:
         os.close(descriptor)
+        with contextlib.suppress(OSError):
+            new.unlink()
         raise
     return files.adopt(descriptor, directory / NAME)
 
@@ -115,7 +133,7 @@ def lock(path: Path) -> int | None:
 
 
 def read(descriptor: int) -> tuple[StreamFacts, Ledger, End | None, int]:
-    """What a journal says up to its last whole line, and how many bytes of whole lines after that cannot be read.
+    """What a journal says, and how many bytes of whole lines cannot be read: those are passed over.
 
     Raises JournalError where the first line is no stream's facts.
     """
@@ -129,14 +147,13 @@ def read(descriptor: int) -> tuple[StreamFacts, Ledger, End | None, int]:
             if not text.endswith(b"\n"):
                 break  # the line that was being written
             try:
-                line = decoder.decode(text) if not unread else None
+                line = decoder.decode(text)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
                 if facts is None:
                     raise JournalError(f"the first line is not a stream's facts: {problem}") from problem
-                line = None
-            if line is None:
                 unread += len(text)
-            elif facts is None:
+                continue
+            if facts is None:
                 if line.facts is None:
                     raise JournalError("the first line is not a stream's facts")
                 facts = line.facts
@@ -159,5 +176,7 @@ def _enter(ledger: Ledger, line: Line) -> None:
         ledger.add_file(line.file)
     elif line.progress is not None:
         ledger.add_counters(line.progress)
+    elif line.sinks is not None:
+        ledger.sinks = line.sinks
     elif line.end:
         ledger.add_counters(line.end.ended.tracks)

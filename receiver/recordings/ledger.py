@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,7 +13,7 @@ from receiver.events import Digit, Discontinuity, Gap, Marked, TrackCounters
 MAX_GAPS = 10_000  # per track: a gap every second for nearly three hours; a worse line needs no longer list
 MAX_SEEN = 10_000  # digits, marks and discontinuities, of each: more than anybody types in a day
 MAX_ANNOTATIONS = 100_000  # a word a second, on two tracks, for half a day
-MAX_ANNOTATION_BYTES = 32 * 2**20  # of all annotations of a stream, encoded: they are held until it ends
+MAX_ANNOTATION_BYTES = 16 * 2**20  # of all annotations of a stream, encoded: held till it ends, and journalled at once
 MAX_FILES = 1_000  # rotated every minute, that is most of a day
 MAX_TRACKS = 64  # nobody sends as many; gaps of further ones are counted
 
@@ -25,6 +25,15 @@ class FileEntry(msgspec.Struct, frozen=True):
     kind: str
     media_type: str
     sink: str
+
+
+class SinkEntry(msgspec.Struct, frozen=True):
+    """How a sink fared with the stream."""
+
+    status: Literal["running", "ok", "failed", "cancelled"]
+    error: str | None
+    dropped_s: dict[str, float]
+    events_dropped: int
 
 
 class Ledger:
@@ -41,6 +50,7 @@ class Ledger:
         self.discontinuities: list[Discontinuity] = []
         self.annotations: list[msgspec.Raw] = []
         self.files: dict[str, FileEntry] = {}
+        self.sinks: dict[str, SinkEntry] = {}
         self.omitted: Counter[str] = Counter()
         self._annotation_bytes = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -11,7 +12,7 @@ from receiver import files
 from receiver.events import Annotation, Digit, Discontinuity, Ended, Event, Frame, Gap, Marked, TrackCounters
 from receiver.recordings import journal, naming, stream_json
 from receiver.recordings.journal import End, Line
-from receiver.recordings.ledger import FileEntry, Ledger
+from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
 from receiver.recordings.stream_json import MeasuredFile
 from receiver.stream import StreamFacts
 
@@ -19,9 +20,9 @@ from receiver.stream import StreamFacts
 class Recording:
     """The folder of one stream. Made by ``create``.
 
-    ``note``, ``progress``, ``annotate`` and ``add_file`` never wait and belong to one thread; ``finish``, ``amend`` and
-    ``close`` block and belong into another. ``error`` is why the journal could not be written, once that is so: the
-    stream goes on without it.
+    ``note`` and ``progress`` never wait and belong to one thread; ``annotate`` and ``add_file`` may come from any;
+    ``finish``, ``amend`` and ``close`` block and belong into another. ``error`` is why the journal could not be
+    written, once that is so: the stream goes on without it.
     """
 
     def __init__(self, directory: Path, facts: StreamFacts, written: files.File) -> None:
@@ -40,11 +41,17 @@ class Recording:
     def create(cls, root: Path, template: str, facts: StreamFacts) -> Recording:
         """Make a new folder below ``root`` as the template says, and start its journal. Blocks for a moment.
 
-        Raises OSError where that is not possible, ValueError for a template with an unknown field.
+        Raises OSError where that is not possible, and leaves no empty folder then; ValueError for a template with an
+        unknown field.
         """
         facts = journal.sayable(facts)
         directory = naming.make_directory(root, naming.components(template, facts), facts.id)
-        return cls(directory, facts, journal.begin(directory, facts))
+        try:
+            return cls(directory, facts, journal.begin(directory, facts))
+        except OSError:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+            raise
 
     def note(self, events: Iterable[Event]) -> None:
         """Take what the journal and ``stream.json`` want of a batch of events; audio is not theirs."""
@@ -83,37 +90,45 @@ class Recording:
             self._write_gap(gap)
         self._write(Line(progress=dict(tracks)))
 
-    def annotate(self, annotation: Annotation) -> None:
-        """Take an annotation. Raises ValueError, naming its sink, where its data is not what JSON can say."""
-        try:
-            encoded = journal.encode(annotation)
-        except (TypeError, ValueError, RecursionError) as problem:
-            raise ValueError(
-                f"sink {annotation.sink}: the data of annotation {annotation.kind!r} is not JSON: {problem}"
-            ) from problem
+    def annotate(self, annotation: Annotation) -> Annotation | None:
+        """Take an annotation; the answer is a copy of it, of plain JSON values, or None where there is no more room.
+
+        Raises ValueError, naming its sink and kind, where its data is not what JSON can say.
+        """
+        encoded, said = journal.encode_annotation(annotation)
         with self._lock:
             kept = self._ledger.add_annotation(encoded)
-        if kept:
-            self._append(b'{"annotation":' + encoded + b"}\n")
+        if not kept:
+            return None
+        self._append(b'{"annotation":' + encoded + b"}\n")
+        return said
 
-    def add_file(self, path: Path, kind: str, media_type: str, sink: str) -> None:
-        """Take a finished file of the folder; one of the same path replaces it. ``finish`` and ``amend`` measure it."""
+    def add_file(self, path: Path, kind: str, media_type: str, sink: str) -> bool:
+        """Take a finished file of the folder; one of the same path replaces it. ``finish`` and ``amend`` measure it.
+
+        False: there is no more room. Raises ValueError for a path outside of the folder.
+        """
         file = FileEntry(relative(self.directory, path), kind, media_type, sink)
         with self._lock:
             kept = self._ledger.add_file(file)
         if kept:
             self._write(Line(file=file))
+        return kept
 
-    def finish(self, ended: Ended, at: datetime) -> None:
-        """Write ``stream.json``. The recording may be added to, and amended, after that. Blocks. Raises OSError."""
+    def finish(self, ended: Ended, at: datetime, sinks: Mapping[str, SinkEntry] | None = None) -> None:
+        """Write ``stream.json``, with how the sinks have fared. Blocks. Raises OSError.
+
+        The recording may be added to, and amended, after that.
+        """
         self._end = End(ended, at)
         with self._lock:
             self._ledger.add_counters(ended.tracks)
         self._write(Line(end=self._end))
+        self._take(sinks)
         files.flush()
         self.amend()
 
-    def amend(self) -> None:
+    def amend(self, sinks: Mapping[str, SinkEntry] | None = None) -> None:
         """Write ``stream.json`` again, whole or not at all, with what came since. Blocks. Raises OSError.
 
         Raises ValueError before ``finish``.
@@ -121,6 +136,7 @@ class Recording:
         if self._end is None:
             raise ValueError(f"the stream of {self.directory} has not ended")
         with self._writing:
+            self._take(sinks)
             with self._lock:
                 wanted = list(self._ledger.files.values())
             for file in wanted:
@@ -142,6 +158,12 @@ class Recording:
             stream_json.sync_directory(self.directory)
         self._journal.close()
 
+    def _take(self, sinks: Mapping[str, SinkEntry] | None) -> None:
+        if sinks is not None:
+            with self._lock:
+                self._ledger.sinks = dict(sinks)
+            self._write(Line(sinks=dict(sinks)))
+
     def _write_gap(self, gap: Gap) -> None:
         self._journalled[gap.track] = gap.end
         self._write(Line(gap=gap))
@@ -150,11 +172,13 @@ class Recording:
         self._append(journal.encode(line) + b"\n")
 
     def _append(self, text: bytes) -> None:
-        if self.error is None and self._journal.done is None:
+        if self.error is None:
             try:
                 self._journal.append(text)
             except files.FileError as problem:
                 self.error = problem
+            except ValueError:
+                pass  # it is closed: a sink that was left behind may still say something
 
 
 def relative(directory: Path, path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ class _Finder:
         self.ledger = ledger
 
     def annotated(self, annotation: Annotation) -> None:
-        self.ledger.add_annotation(journal.encode(annotation))
+        self.ledger.add_annotation(journal.encode_annotation(annotation)[0])
 
     def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
         name = relative(self.directory, path)
@@ -36,16 +37,20 @@ class _Finder:
             self.ledger.add_file(FileEntry(name, kind, media_type, sink))
 
 
-def recover(root: Path, recoverers: Mapping[str, Callable[[Stream], None]]) -> list[Path]:
+def recover(
+    root: Path, recoverers: Mapping[str, Callable[[Stream], None]], stopped: Callable[[], bool] = lambda: False
+) -> list[Path]:
     """Finalise every folder below ``root`` that has a journal and no live process; the folders that were finalised.
 
     ``recoverers`` are the plugins' ``recover`` by the sink's name. Where one of them fails, or a journal cannot be
     read, that is logged and the journal kept, and the other folders are finalised all the same. A second run changes
-    nothing.
-    Blocks for as long as that takes.
+    nothing. Before each folder ``stopped`` is asked: what is left then is the next start's. Blocks for as long as that
+    takes.
     """
     done = []
     for directory in _folders(root):
+        if stopped():
+            break
         try:
             descriptor = journal.lock(directory / journal.NAME)
             if descriptor is None:
@@ -55,7 +60,7 @@ def recover(root: Path, recoverers: Mapping[str, Callable[[Stream], None]]) -> l
                     done.append(directory)
             finally:
                 os.close(descriptor)
-        except (OSError, JournalError) as problem:
+        except (OSError, JournalError, ValueError) as problem:
             _log.error("recording_not_recovered", directory=str(directory), problem=str(problem))
     return done
 
@@ -99,15 +104,30 @@ def _run(
 
 
 def _write(directory: Path, facts: StreamFacts, ledger: Ledger, end: End) -> None:
-    """Write ``stream.json``, unless there is one that lists every file: it may know more than the journal."""
-    try:
-        there = msgspec.json.decode((directory / stream_json.NAME).read_bytes())
-        listed = {file["path"] for file in there["files"]}
-    except FileNotFoundError:
-        listed = None
-    if listed is None or not listed.issuperset(ledger.files):
+    """Write ``stream.json``; where there is one, which may know more than the journal, add to it what it lacks."""
+    there = stream_json.read(directory)
+    if there is None:
         measured = [stream_json.measure(directory, file) for file in ledger.files.values()]
         stream_json.write(directory, stream_json.document(facts, ledger, end, measured))
+        return
+    listed = {file.path: file for file in there.files}
+    annotations = _missing(there.annotations, ledger.annotations)
+    if annotations or not listed.keys() >= ledger.files.keys():
+        measured = [stream_json.measure(directory, file) for file in (listed | ledger.files).values()]
+        more = msgspec.structs.replace(there, files=measured, annotations=there.annotations + annotations)
+        stream_json.write(directory, more)
+
+
+def _missing(there: list[msgspec.Raw], known: list[msgspec.Raw]) -> list[msgspec.Raw]:
+    """What sinks said after the end and before the crash, or when they finished their files."""
+    counted = Counter(journal.encode(msgspec.json.decode(annotation)) for annotation in there)
+    missing = []
+    for annotation in known:
+        if counted[text := bytes(annotation)] > 0:
+            counted[text] -= 1
+        else:
+            missing.append(annotation)
+    return missing
 
 
 def _keep(path: Path) -> None:

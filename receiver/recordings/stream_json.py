@@ -14,7 +14,7 @@ import msgspec
 from receiver.audio import AudioFormat
 from receiver.events import Cause, Digit, Discontinuity, EndReason, Marked, TrackCounters
 from receiver.recordings.journal import End, encode
-from receiver.recordings.ledger import FileEntry, Ledger
+from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
 from receiver.stream import StreamFacts
 
 NAME = "stream.json"
@@ -82,6 +82,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     discontinuities: list[Discontinuity]
     annotations: list[msgspec.Raw]
     files: list[MeasuredFile]
+    sinks: dict[str, SinkEntry]
     callbacks: list[Any]
     ignored: dict[str, int]
     omitted: dict[str, int]
@@ -119,6 +120,7 @@ def document(facts: StreamFacts, ledger: Ledger, end: End, measured: list[Measur
         discontinuities=list(ledger.discontinuities),
         annotations=list(ledger.annotations),
         files=measured,
+        sinks=dict(ledger.sinks),
         callbacks=[],
         ignored=dict(ended.ignored),
         omitted=dict(ledger.omitted),
@@ -130,7 +132,17 @@ def rfc3339(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def measure(directory: Path, file: FileEntry) -> MeasuredFile:
+def read(directory: Path) -> Document | None:
+    """What ``stream.json`` says, or None where there is none. Blocks. Raises OSError, ValueError where it says else."""
+    try:
+        return msgspec.json.decode((directory / NAME).read_bytes(), type=Document)
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{NAME} cannot be read: {problem}") from problem
+
+
+def measure(directory: Path, file: FileEntry | MeasuredFile) -> MeasuredFile:
     """Size and SHA-256 of a file. Blocks for as long as it takes to read it."""
     size: int | None = None
     digest: str | None = None
@@ -149,11 +161,27 @@ def write(directory: Path, content: Document) -> None:
     new = directory / f"{NAME}.part"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
-        file.write(msgspec.json.format(encode(content), indent=2) + b"\n")
+        file.write(_text(content))
         file.flush()
         os.fsync(descriptor)
     os.rename(new, directory / NAME)
     sync_directory(directory)
+
+
+def _text(content: Document) -> bytes:
+    """A line per field, and per entry of a list or an object. To indent what is deeply nested would multiply it."""
+    fields = []
+    for name in content.__struct_fields__:
+        value = getattr(content, name)
+        if value and isinstance(value, list):
+            said = b"[\n    " + b",\n    ".join(encode(item) for item in value) + b"\n  ]"
+        elif value and isinstance(value, Mapping):
+            items = (encode(key) + b": " + encode(item) for key, item in value.items())
+            said = b"{\n    " + b",\n    ".join(items) + b"\n  }"
+        else:
+            said = encode(value)
+        fields.append(b"  " + encode(name) + b": " + said)
+    return b"{\n" + b",\n".join(fields) + b"\n}\n"
 
 
 def sync_directory(directory: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from receiver import files
+from receiver.recordings import ledger, naming
 
 PACKETS = 25
 STOP = json.dumps({"event": "stop"})
@@ -96,38 +97,208 @@ def test_a_sink_that_needs_longer_amends_what_was_told(running: Any, hello: Any,
             assert files.keys() == {"inbound.wav", "words.txt"} and files["words.txt"]["bytes"] == 5
             assert files["inbound.wav"] == before.pop("files")[0]
             del before["annotations"]
+            assert before.pop("sinks")["late"]["status"] == "running"
+            assert {name: told["status"] for name, told in after.pop("sinks").items()} == {"late": "ok", "wav": "ok"}
             assert after == before
 
     asyncio.run(run())
 
 
-def test_an_annotation_that_no_json_can_hold_is_refused_with_a_line_and_nothing_else_suffers(
-    running: Any, hello: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("plain", [False, True])
+def test_what_cannot_be_said_is_the_sinks_own_error_and_nobody_elses(
+    running: Any, hello: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, plain: bool
 ) -> None:
-    odd = sink(
+    source = """
+        import json
+
+        KIND def sink(stream, events):
+            said = {}
+
+            def attempt(name, call, *arguments, **named):
+                try:
+                    call(*arguments, **named)
+                except Exception as error:
+                    said[name] = f"{type(error).__name__}: {error}"
+
+            span = {"start": 0, "end": 1, "rate": 8000}
+            attempt("before", stream.annotate, "before", data=1, **span)
+            attempt("odd", stream.annotate, "odd", data=object(), **span)
+            attempt("half", stream.annotate, "half", start=0.5, end=1, rate=8000)
+            attempt("elsewhere", stream.add_file, "/etc/passwd", kind="text", media_type="text/plain")
+            attempt("after", stream.annotate, "after", data=2, **span)
+            (stream.directory / "said.json").write_text(json.dumps(said))
+            attempt("file", stream.add_file, f"{stream.directory}/said.json", kind="said", media_type="text/json")
+            KIND for event in events:
+                pass
+        """.replace("KIND ", "" if plain else "async ")
+    caplog.set_level("INFO")
+
+    async def run() -> Path:
+        async with running(sinks={"odd": sink(tmp_path, "odd", source), "wav": WAV}) as server:
+            return await talk(server, hello)
+
+    folder = asyncio.run(run())
+    content = told(folder)
+    assert [(note["kind"], note["data"]) for note in content["annotations"]] == [("before", 1), ("after", 2)]
+    assert {file["path"] for file in content["files"]} == {"inbound.wav", "said.json"}
+    said = json.loads((folder / "said.json").read_text())
+    assert said.keys() == {"odd", "half", "elsewhere"}
+    assert said["odd"].startswith("ValueError: sink odd: the data of annotation 'odd' is not JSON")
+    assert said["half"].startswith("TypeError: annotation 'half': start is a float")
+    assert said["elsewhere"].startswith("ValueError: /etc/passwd is not in the stream's directory")
+    assert soundfile.info(folder / "inbound.wav").frames == PACKETS * 160
+    assert content["sinks"].keys() == {"odd", "wav"}
+    assert {told["status"] for told in content["sinks"].values()} == {"ok"}
+    assert "sinks" not in lines(caplog, "stream_ended")[0]
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_other_sinks_hear_a_copy_of_what_was_said_and_of_nothing_that_had_no_room(
+    running: Any, hello: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "MAX_ANNOTATION_BYTES", 50_000)
+    speaker = sink(
         tmp_path,
-        "odd",
+        "speaker",
         """
         async def sink(stream, events):
-            stream.annotate("before", start=0, end=1, rate=8000, data=1)
-            stream.annotate("odd", start=0, end=1, rate=8000, data=object())
-            stream.annotate("after", start=0, end=1, rate=8000, data=2)
+            data = {"words": ["hello", ("a", "tuple")]}
+            stream.annotate("first", start=0, end=1, rate=8000, data=data)
+            data["words"] = None
+            for number in range(100):
+                stream.annotate("large", start=number, end=number, rate=8000, data="x" * 10_000)
+            stream.annotate("last", start=0, end=1, rate=8000)
             async for event in events:
+                pass
+        """,
+    )
+    listener = sink(
+        tmp_path,
+        "listener",
+        """
+        import json
+
+        from receiver.sinks import Annotation
+
+        async def sink(stream, events):
+            heard = []
+            async for event in events:
+                if isinstance(event, Annotation):
+                    heard.append((event.kind, event.data if event.kind == "first" else None))
+                    if event.kind == "last":
+                        (stream.directory / "heard.json").write_text(json.dumps(heard))
+        """,
+    )
+
+    async def run() -> Path:
+        async with running(sinks={"listener": listener, "speaker": speaker}) as server:
+            return await talk(server, hello, meanwhile=lambda folder: (folder / "heard.json").exists())
+
+    folder = asyncio.run(run())
+    content = told(folder)
+    expected = [["first", {"words": ["hello", ["a", "tuple"]]}], *[["large", None]] * 4, ["last", None]]
+    assert json.loads((folder / "heard.json").read_text()) == expected
+    assert [note["kind"] for note in content["annotations"]] == [kind for kind, _ in expected]
+    assert content["omitted"] == {"annotations": 96}
+    assert content["sinks"]["speaker"]["status"] == "ok"
+
+
+def test_a_sink_that_fails_is_told_with_its_error_in_the_document_and_in_the_line_of_the_end(
+    running: Any, hello: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = sink(
+        tmp_path,
+        "failing",
+        """
+        async def sink(stream, events):
+            raise OSError(28, "No space left on device")
+        """,
+    )
+    caplog.set_level("INFO")
+
+    async def run() -> Path:
+        async with running(sinks={"failing": failing, "wav": WAV}) as server:
+            return await talk(server, hello)
+
+    folder = asyncio.run(run())
+    error = "OSError: [Errno 28] No space left on device"
+    assert told(folder)["sinks"] == {
+        "failing": {"status": "failed", "error": error, "dropped_s": {}, "events_dropped": 0},
+        "wav": {"status": "ok", "error": None, "dropped_s": {}, "events_dropped": 0},
+    }
+    (ended,) = lines(caplog, "stream_ended")
+    assert ended["sinks"] == {"failing": {"status": "failed", "error": error}}
+
+
+def test_a_sink_that_was_too_slow_is_told_with_the_seconds_it_missed(
+    running: Any, hello: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = sink(
+        tmp_path,
+        "slow",
+        """
+        import time
+
+        def sink(stream, events):
+            next(events)
+            while not (stream.directory / "go").exists():
+                time.sleep(0.01)
+            for event in events:
                 pass
         """,
     )
     caplog.set_level("INFO")
 
     async def run() -> Path:
-        async with running(sinks={"odd": odd, "wav": WAV}) as server:
-            return await talk(server, hello)
+        async with running(sinks={"slow": {**slow, "buffer_s": 0.1}, "wav": WAV}) as server:
+            folder = await talk(server, hello)
+            (folder / "go").touch()
+            await until(lambda: not (folder / "journal.jsonl").exists())
+            return folder
 
     folder = asyncio.run(run())
-    assert [(note["kind"], note["data"]) for note in told(folder)["annotations"]] == [("before", 1), ("after", 2)]
-    assert soundfile.info(folder / "inbound.wav").frames == PACKETS * 160
-    (refused,) = lines(caplog, "annotation_refused")
-    assert refused["sink"] == "odd" and "'odd' is not JSON" in refused["problem"]
-    assert refused["stream"] == told(folder)["id"]
+    (ended,) = lines(caplog, "stream_ended")
+    assert ended["sinks"].keys() == {"slow"}
+    assert ended["sinks"]["slow"]["status"] == "running"  # as it was then
+    missed = told(folder)["sinks"]["slow"]
+    assert missed["status"] == "ok" and missed["error"] is None
+    assert 0 < missed["dropped_s"]["inbound"] <= 0.5
+    assert ended["sinks"]["slow"]["dropped_s"] == missed["dropped_s"]
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [(OSError(28, "No space left on device"), "recording_not_made"), (KeyError("a mistake"), "internal_error")],
+)
+def test_a_folder_that_cannot_be_made_is_one_line_and_the_peer_is_told(
+    running: Any,
+    hello: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    event: str,
+) -> None:
+    caplog.set_level("INFO")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    async def run() -> None:
+        async with running(sinks={"wav": WAV}) as server:
+            with monkeypatch.context() as patched:
+                patched.setattr(naming, "make_directory", full)
+                async with server.dial() as connection:
+                    await hello(connection)
+                    await connection.wait_closed()
+                    assert connection.close_code == 1011
+            await talk(server, hello)  # there is room again
+
+    asyncio.run(run())
+    (line,) = [line for name in ("recording_not_made", "internal_error") for line in lines(caplog, name)]
+    assert (line["event"], line["level"]) == (event, "error")
+    if event == "recording_not_made":
+        assert line["problem"] == "[Errno 28] No space left on device" and "exception" not in line
+    assert len(lines(caplog, "connection_ended")) == len(lines(caplog, "stream_ended")) == 1
 
 
 def test_after_a_failed_sink_the_journal_stays_and_the_next_start_finishes(
@@ -168,6 +339,12 @@ def test_after_a_failed_sink_the_journal_stays_and_the_next_start_finishes(
     assert {file["path"] for file in after.pop("files")} == {"inbound.wav", "whole.txt"}
     assert after == before  # how it ended was known, and stays so
     assert after["end"]["reason"] == "stop"
+    assert after["sinks"]["failing"] == {
+        "status": "failed",
+        "error": "ValueError: no use",
+        "dropped_s": {},
+        "events_dropped": 0,
+    }
 
 
 def test_the_start_and_the_end_are_a_line_each_with_the_figures_that_matter(

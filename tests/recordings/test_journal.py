@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from receiver import files
 from receiver.events import Annotation, Cause, Digit, Discontinuity, Gap, Marked, TrackCounters
 from receiver.recordings import recover
-from receiver.recordings.journal import End, JournalError, Line, begin, encode, lock, read, sayable
-from receiver.recordings.ledger import FileEntry
+from receiver.recordings.journal import (
+    End,
+    JournalError,
+    Line,
+    begin,
+    encode,
+    encode_annotation,
+    lock,
+    read,
+    sayable,
+)
+from receiver.recordings.ledger import FileEntry, SinkEntry
 from receiver.stream import StreamFacts
 
 
@@ -42,6 +53,7 @@ def test_a_journal_that_cannot_be_started_leaves_no_descriptor(lab: Any, tmp_pat
     with pytest.raises(OSError):
         begin(folder, lab.facts())
     assert len(os.listdir("/proc/self/fd")) == before
+    assert os.listdir(folder) == ["journal.jsonl"]  # nor its beginning
 
 
 def test_a_line_that_was_being_written_is_left_out(lab: Any, tmp_path: Path) -> None:
@@ -118,14 +130,15 @@ def test_every_kind_of_line_is_read_back_as_it_was_written(lab: Any, tmp_path: P
     jump, said = Discontinuity("inbound", 3, 8000, 40, None), Annotation("x", None, 0, 1, 8000, {"a": [1]}, "s")
     file = FileEntry("a/b", "text", "text/plain", "s")
     lines = [*(Line(gap=gap) for gap in gaps), Line(digit=digit), Line(mark=mark), Line(discontinuity=jump)]
-    descriptor = written(lab, tmp_path, *lines, Line(annotation=said), Line(file=file), Line(progress=counters))
+    fared = Line(sinks={"s": SinkEntry("ok", None, {"inbound": 0.5}, 1)})
+    descriptor = written(lab, tmp_path, *lines, Line(annotation=said), Line(file=file), Line(progress=counters), fared)
     facts, ledger, end, unread = read(descriptor)
     os.close(descriptor)
     assert (facts, end, unread) == (lab.facts(), None, 0)
     assert ledger.gaps == {"inbound": [gaps[1]]}
     assert (ledger.digits, ledger.marks, ledger.discontinuities) == ([digit], [mark], [jump])
     assert [msgspec.json.decode(one, type=Annotation) for one in ledger.annotations] == [said]
-    assert (ledger.files, ledger.counters) == ({"a/b": file}, counters)
+    assert (ledger.files, ledger.counters, ledger.sinks) == ({"a/b": file}, counters, fared.sinks)
 
 
 def test_the_end_brings_the_last_counters(lab: Any, tmp_path: Path) -> None:
@@ -169,12 +182,36 @@ def test_a_journal_in_the_hands_of_a_live_process_is_not_given_out(lab: Any, tmp
     file.close().result(lab.WAIT_S)
 
 
-def test_whole_lines_behind_a_damaged_one_are_counted_and_not_believed(lab: Any, tmp_path: Path) -> None:
+def test_a_damaged_line_costs_itself_and_is_counted(lab: Any, tmp_path: Path) -> None:
     file = begin(tmp_path, lab.facts())
-    file.append(b'garbage\n{"digit":{"digit":"2","position":0,"rate":8000}}\n{"torn')
+    digits = [b'{"digit":{"digit":"%d","position":0,"rate":8000}}\n' % number for number in range(3)]
+    file.append(digits[0] + b"garbage\n" + digits[1] + b'{"digit":{"digit":"2"}}\n' + digits[2] + b'{"torn')
     file.close().result(lab.WAIT_S)
     descriptor = lock(tmp_path / "journal.jsonl")
     assert descriptor is not None
     _, ledger, _, unread = read(descriptor)
     os.close(descriptor)
-    assert (ledger.digits, unread) == ([], 8 + 49)
+    assert ([digit.digit for digit in ledger.digits], unread) == (["0", "1", "2"], 8 + 24)
+
+
+def test_an_annotation_is_encoded_as_it_will_be_read_and_the_answer_is_a_copy() -> None:
+    data = {"words": ["a"], "at": (1, 2), "odd": float("nan")}
+    encoded, said = encode_annotation(Annotation("x", None, 0, 1, 8000, data, "asr"))
+    data["words"] = []
+    assert said == Annotation("x", None, 0, 1, 8000, {"words": ["a"], "at": [1, 2], "odd": None}, "asr")
+    assert msgspec.json.decode(encoded, type=Annotation) == said
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "data", [object(), np.float32(1), np.int64(1), np.zeros(2), {(1, 2): 3}, msgspec.Raw(b"[1"), nested(100_000)]
+)
+def test_an_annotation_that_json_cannot_say_is_refused_by_name(data: Any) -> None:
+    with pytest.raises(ValueError, match="sink asr: the data of annotation 'x' is not JSON: "):
+        encode_annotation(Annotation("x", None, 0, 1, 8000, data, "asr"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -21,7 +22,7 @@ from receiver.events import (
     Gap,
     Marked,
 )
-from receiver.recordings import ledger
+from receiver.recordings import SinkEntry, ledger
 
 
 def test_what_happens_is_journalled_as_it_comes_and_told_at_the_end(lab: Any, tmp_path: Path) -> None:
@@ -70,8 +71,9 @@ def test_an_annotation_that_is_not_json_is_refused_by_name(lab: Any, tmp_path: P
 def test_an_annotation_is_kept_as_it_was_said(lab: Any, tmp_path: Path) -> None:
     recording = lab.make(tmp_path)
     data = ["before"]
-    recording.annotate(Annotation("x", None, 0, 1, 8000, data))
+    said = recording.annotate(Annotation("x", None, 0, 1, 8000, data))
     data[0] = "after"
+    assert said == Annotation("x", None, 0, 1, 8000, ["before"])
     assert lab.end(recording)["annotations"][0]["data"] == ["before"]
     recording.close()
 
@@ -187,12 +189,79 @@ def test_every_list_is_bounded_and_says_so(lab: Any, tmp_path: Path, monkeypatch
 def test_annotations_are_bounded_in_bytes(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "MAX_ANNOTATION_BYTES", 10_000)
     recording = lab.make(tmp_path)
-    for _ in range(3):
-        recording.annotate(Annotation("x", None, 0, 1, 8000, "y" * 4000))
+    kept = [recording.annotate(Annotation("x", None, 0, 1, 8000, "y" * 4000)) for _ in range(3)]
+    assert [said is not None for said in kept] == [True, True, False]
     content = lab.end(recording)
     recording.close()
     assert len(content["annotations"]) == 2
     assert content["omitted"] == {"annotations": 1}
+
+
+def test_how_the_sinks_fared_is_told_at_the_end_and_told_again_when_late_ones_are_done(
+    lab: Any, tmp_path: Path
+) -> None:
+    recording = lab.make(tmp_path)
+    running, failed = SinkEntry("running", None, {}, 0), SinkEntry("failed", "OSError: full", {"inbound": 1.25}, 3)
+    recording.finish(lab.ENDED, lab.STARTED, {"wav": failed, "late": running})
+    told = lab.read(recording.directory)["sinks"]
+    assert told == {
+        "wav": {"status": "failed", "error": "OSError: full", "dropped_s": {"inbound": 1.25}, "events_dropped": 3},
+        "late": {"status": "running", "error": None, "dropped_s": {}, "events_dropped": 0},
+    }
+    recording.amend()
+    assert lab.read(recording.directory)["sinks"] == told
+    recording.amend({"wav": failed, "late": SinkEntry("ok", None, {}, 0)})
+    assert lab.read(recording.directory)["sinks"]["late"]["status"] == "ok"
+    recording.close()
+
+
+def test_threads_may_annotate_and_add_files_beside_the_thread_that_notes(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+
+    def say(name: str) -> None:
+        for number in range(200):
+            recording.annotate(Annotation(name, None, number, number, 8000, {"n": number}, name))
+            recording.add_file(recording.directory / f"{name}-{number}", "k", "m/t", name)
+
+    sayers = [threading.Thread(target=say, args=(f"s{number}",)) for number in range(4)]
+    for thread in sayers:
+        thread.start()
+    for number in range(1000):
+        recording.note([Digit("1", number, 8000)])
+    for thread in sayers:
+        thread.join(lab.WAIT_S)
+    lines = lab.journal(recording)
+    content = lab.end(recording)
+    recording.close()
+    assert len(lines) == 1 + 1000 + 4 * 400
+    for number in range(4):
+        mine = [note["start"] for note in content["annotations"] if note["sink"] == f"s{number}"]
+        assert mine == list(range(200))
+    assert len(content["files"]) == 800 and len(content["digits"]) == 1000
+
+
+def test_what_is_said_when_all_is_over_is_too_late_and_no_mistake(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    lab.end(recording)
+    recording.close()
+    recording.annotate(Annotation("late", None, 0, 1, 8000))
+    recording.add_file(recording.directory / "late", "k", "m/t", "s")
+    assert recording.error is None
+    assert os.listdir(recording.directory) == ["stream.json"]
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_folder(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            lab.make(tmp_path)
+    assert os.listdir(tmp_path / "2026-11-21") == []
+    lab.make(tmp_path).close()
 
 
 @pytest.mark.parametrize("ended", [True, False])

@@ -14,7 +14,7 @@ import pytest
 
 from receiver.audio import AudioFormat, Encoding
 from receiver.events import Annotation, Cause, Digit, Discontinuity, Ended, EndReason, Gap, Marked, TrackCounters
-from receiver.recordings import Recording, recover
+from receiver.recordings import Recording, SinkEntry, recover
 from receiver.stream import Stream, StreamFacts
 
 STARTED = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -178,6 +178,90 @@ def test_a_stream_that_had_ended_keeps_its_reason_and_its_document(lab: Any, tmp
     assert sorted(os.listdir(directory)) == ["a", "stream.json"]
 
 
+FAILED = SinkEntry("failed", "FileError: No space left on device", {"inbound": 0.5}, 2)
+
+
+def test_what_the_document_knows_of_the_sinks_stays_when_files_are_found(lab: Any, tmp_path: Path) -> None:
+    recording = make(tmp_path)
+    (recording.directory / "a").write_bytes(b"a")
+    recording.add_file(recording.directory / "a", "k", "m/t", "s")
+    recording.finish(ENDED, STARTED, {"wav": FAILED})
+    directory = lab.crash(recording)
+    before = lab.read(directory)
+    (directory / "short").write_bytes(b"short")
+
+    def finish(stream: Stream) -> None:
+        stream.add_file(directory / "short", kind="k", media_type="m/t")
+
+    assert recover(tmp_path, {"wav": finish}) == [directory]
+    after = lab.read(directory)
+    assert before["sinks"]["wav"]["status"] == "failed" and before["sinks"]["wav"]["dropped_s"] == {"inbound": 0.5}
+    before.pop("files")
+    assert [(file["path"], file["bytes"]) for file in after.pop("files")] == [("a", 1), ("short", 5)]
+    assert after == before
+
+
+def test_how_the_sinks_fared_is_known_also_where_there_was_no_room_for_the_document(lab: Any, tmp_path: Path) -> None:
+    recording = make(tmp_path)
+    recording.finish(ENDED, STARTED, {"wav": FAILED})
+    directory = lab.crash(recording)
+    before = lab.read(directory)
+    (directory / "stream.json").unlink()
+    assert recover(tmp_path, {}) == [directory]
+    assert lab.read(directory) == before
+    assert before["sinks"]["wav"]["error"] == FAILED.error
+
+
+def test_after_a_crash_nothing_is_known_of_the_sinks(lab: Any, tmp_path: Path) -> None:
+    directory = lab.crash(make(tmp_path))
+    assert recover(tmp_path, {}) == [directory]
+    assert lab.read(directory)["sinks"] == {}
+
+
+def test_what_a_late_sink_said_before_the_crash_is_added_once(lab: Any, tmp_path: Path) -> None:
+    recording = make(tmp_path)
+    recording.annotate(Annotation("early", None, 0, 1, 8000, {"a": [1.5, "é"]}, "asr"))
+    recording.finish(ENDED, STARTED, {"asr": SinkEntry("running", None, {}, 0)})
+    for _ in range(2):  # the same, twice
+        recording.annotate(Annotation("late", None, 0, 1, 8000, None, "asr"))
+    directory = lab.crash(recording)
+    assert [note["kind"] for note in lab.read(directory)["annotations"]] == ["early"]
+
+    def fail(stream: Stream) -> None:
+        raise RuntimeError("not today")
+
+    for recoverers in ({"bad": fail}, {"bad": fail}, {}):
+        recover(tmp_path, recoverers)
+        content = lab.read(directory)
+        assert [note["kind"] for note in content["annotations"]] == ["early", "late", "late"]
+        assert content["sinks"]["asr"]["status"] == "running"
+        assert content["end"]["reason"] == "stop"
+    assert os.listdir(directory) == ["stream.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": 1}', b"\xff", b"[" * 200_000])
+def test_a_document_that_is_not_ours_is_reported_and_kept_and_stops_nobody(
+    capture_logs: Any, lab: Any, tmp_path: Path, content: bytes
+) -> None:
+    broken = lab.crash(make(tmp_path, "0198-broken"))
+    (broken / "stream.json").write_bytes(content)
+    directory = lab.crash(make(tmp_path))
+    before = lab.everything(broken)
+    with capture_logs() as logs:
+        assert recover(tmp_path, {}) == [directory]
+    assert [(log["event"], log["directory"]) for log in logs] == [("recording_not_recovered", str(broken))]
+    assert "stream.json cannot be read" in logs[0]["problem"]
+    assert lab.everything(broken) == before
+
+
+def test_a_plugin_that_says_what_no_json_holds_has_failed(capture_logs: Any, lab: Any, tmp_path: Path) -> None:
+    directory = lab.crash(make(tmp_path))
+    with capture_logs() as logs:
+        assert recover(tmp_path, {"odd": lambda s: s.annotate("x", start=0, end=1, rate=1, data=object())}) == []
+    assert "'x' is not JSON" in logs[0]["problem"]
+    assert (directory / "journal.jsonl").exists() and lab.read(directory)["annotations"] == []
+
+
 def test_a_stream_that_had_ended_without_its_document_gets_it_with_the_reason(lab: Any, tmp_path: Path) -> None:
     recording = make(tmp_path)
     recording.finish(ENDED, STARTED)
@@ -231,7 +315,7 @@ while True:
 @pytest.mark.parametrize(
     "tail", [b"garbage\n", b'{"digit":7}\n', b"\xff\n", bytes(4096) + b"\n", b"[" * 200_000 + b"\n"]
 )
-def test_what_follows_a_damaged_line_is_kept_for_a_person(
+def test_a_damaged_line_is_passed_over_and_kept_for_a_person(
     capture_logs: Any, lab: Any, tmp_path: Path, tail: bytes
 ) -> None:
     recording = make(tmp_path)
@@ -244,8 +328,16 @@ def test_what_follows_a_damaged_line_is_kept_for_a_person(
     with capture_logs() as logs:
         assert recover(tmp_path, {}) == [directory]
     assert [log["event"] for log in logs] == ["journal_damaged"]
-    assert [digit["digit"] for digit in lab.read(directory)["digits"]] == ["1"]
+    assert [digit["digit"] for digit in lab.read(directory)["digits"]] == ["1", "2"]
     assert (directory / "journal.jsonl.damaged-2").read_bytes() == whole
     before = lab.everything(tmp_path)
     assert recover(tmp_path, {}) == []
     assert lab.everything(tmp_path) == before
+
+
+def test_what_is_left_when_it_is_stopped_is_the_next_starts(lab: Any, tmp_path: Path) -> None:
+    for number in range(3):
+        lab.crash(make(tmp_path, f"0199-{number}"))
+    asked = iter([False, True])
+    assert [folder.name for folder in recover(tmp_path, {}, lambda: next(asked))] == ["0199-0"]
+    assert [folder.name for folder in recover(tmp_path, {})] == ["0199-1", "0199-2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,29 @@ def test_what_a_peer_says_is_escaped_and_nothing_it_says_breaks_the_file(lab: An
     deep = Recording.create(tmp_path, "deep", lab.facts(parameters={"x": nested}))
     assert lab.end(deep)["parameters"] == {"_left_out": "the parameters cannot be written as JSON"}
     deep.close()
+
+
+def test_what_is_deeply_nested_does_not_make_the_file_much_longer_than_it_is(lab: Any, tmp_path: Path) -> None:
+    nested: Any = 1
+    for _ in range(500):
+        nested = [nested]
+    recording = lab.make(tmp_path, parameters={f"p{number}": nested for number in range(50)})
+    for _ in range(50):
+        recording.annotate(Annotation("x", None, 0, 1, 8000, nested))
+    content = lab.end(recording)
+    recording.close()
+    assert content["parameters"]["p49"] == content["annotations"][49]["data"] == nested
+    size = (recording.directory / "stream.json").stat().st_size
+    assert size < 2 * 100 * len(json.dumps(nested))
+
+
+def test_a_line_is_a_field_or_an_entry_of_one(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    recording.note([Digit("1", 0, 8000), Digit("2", 80, 8000)])
+    lab.end(recording)
+    recording.close()
+    lines = (recording.directory / "stream.json").read_text().splitlines()
+    assert lines[:3] == ["{", '  "version": 1,', '  "id": "0199-ours",']
+    assert '    "who": "Ann",' in lines and '  "marks": [],' in lines
+    assert '    {"digit":"2","position":80,"rate":8000,"duration_ms":null,"track":null}' in lines
+    assert lines[-1] == "}"
