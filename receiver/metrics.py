@@ -74,7 +74,7 @@ class Metrics:
         self._reordered = counter("reordered_frames", "Media messages put back in order; counted when a stream ends")
         self._queue = gauge("sink_queue_seconds", "Audio that waits for a sink, of all its streams", "sink")
         self._dropped = counter("sink_dropped_seconds", "Audio that a sink was too slow for", "sink")
-        self._failures = counter("sink_failures", "Streams on which a sink raised", "sink")
+        self._failures = counter("sink_failures", "Streams on which a sink raised, or was left behind", "sink")
         self._delay = Histogram(
             "receiver_delivery_delay_seconds",
             "From a batch's reading to its delivery to the sinks",

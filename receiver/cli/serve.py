@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,9 @@ log = logger("receiver.serve")
 
 OWN = Path("receiver.py")
 """A file of the user's that hides this package from every Python program started in its folder."""
+
+EXIT_S = 5.0
+"""How long the interpreter may wait for threads that sinks left behind. Everything is written by then."""
 
 RELOAD_S = 0.5
 """How often files are looked at with ``--reload``."""
@@ -52,6 +56,9 @@ def serve(
     if uvloop.run(_serve(loaded, watched)):
         # Just as it was started: with -m it would find a receiver.py of the working directory before us.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command
+    last = threading.Timer(EXIT_S, os._exit, (0,))
+    last.daemon = True
+    last.start()
 
 
 def with_token(config: Path | None, environ: Mapping[str, str]) -> tuple[Config, str | None]:

@@ -18,7 +18,7 @@ log = logger("receiver.sinks")
 
 
 class Announcements(AsyncIterator[Record]):
-    """A bounded queue of records, put on any thread, and the plugin that reads it on the sinks' loop."""
+    """A bounded queue of records, put on any thread, and the plugin that reads it on the sink's loop."""
 
     def __init__(self, name: str, consumer: Records) -> None:
         self.name = name

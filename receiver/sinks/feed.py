@@ -1,6 +1,6 @@
 """A feed: one sink's bounded queue on one stream.
 
-One thread puts (the one that reads the sockets), one takes (the sinks' loop, or the thread of a plain sink). Every
+One thread puts (the one that reads the sockets), one takes (the sink's loop, or the thread of a plain sink). Every
 counter is written by one side only, so neither ever waits for the other. What does not fit is left out, and the taking
 side closes the hole with a Gap of cause DROPPED: the sink sees a perfect tiling, whatever was dropped, and also when
 it came in the middle of the stream.
@@ -128,11 +128,10 @@ class Feed:
         return event
 
     def close(self) -> None:
-        """The taking side is done: what is queued, and whatever comes, is discarded."""
+        """Nobody takes any more: what is queued, and whatever comes, is discarded. Either side may do this."""
         self.closed = True
         self._queue.clear()
         self._spared.clear()
-        self._ready.clear()
 
     @property
     def queued_s(self) -> float:

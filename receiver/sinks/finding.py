@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 import traceback
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -70,7 +71,8 @@ def _load_module(name: str, base: Path | None, key: str) -> ModuleType:
         _make_importable(base)
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except BaseException as error:
+        _let_through(error)
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(key, f"there is no module {error.name!r}") from None
         raise _broken(name, error, key) from error
@@ -93,8 +95,9 @@ def _load_file(path: Path, key: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pydantic look their own module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except BaseException as error:
         del sys.modules[name]
+        _let_through(error)
         raise _broken(path.name, error, key) from error
     return module
 
@@ -105,7 +108,13 @@ def _make_importable(folder: Path) -> None:
         sys.path.append(text)
 
 
-def _broken(name: str, error: Exception, key: str) -> ConfigError:
+def _let_through(error: BaseException) -> None:
+    """Whatever a module raises, SystemExit too, is its mistake; but for Ctrl-C, which only the main thread gets."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
+
+
+def _broken(name: str, error: BaseException, key: str) -> ConfigError:
     where = ""
     if not isinstance(error, SyntaxError):  # that one says where it is
         frames = [

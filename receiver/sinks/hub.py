@@ -1,38 +1,39 @@
 """The hub: opens the plugins, and connects streams to their sinks.
 
-Sinks run on a loop of their own in a thread of their own. A sink that blocks it hurts other sinks' timing and nothing
-else: the main thread puts events into feeds and rings at most once per slice of its sweep, and waits for nobody.
+Every sink has an event loop and a thread of its own: one that blocks its loop hurts nobody but itself. The main thread
+puts events into feeds, rings each loop at most once per slice of its sweep, and waits for nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from receiver.config import SinkConfig
-from receiver.logs import logger
+from receiver.errors import ConfigError
 from receiver.records import Record
-from receiver.sinks.announcements import Announcements
 from receiver.sinks.feed import Budget
 from receiver.sinks.listener import CANCEL_S, Listener, is_plain
 from receiver.sinks.listeners import Listeners
-from receiver.sinks.loading import Loaded, load
+from receiver.sinks.loading import load_apart
 from receiver.sinks.opened import CLOSE_S, Opened
 from receiver.sinks.sink import PlainSink, Recover, Sink
+from receiver.sinks.sink_loop import FORGOTTEN_S, SinkLoop
 from receiver.sinks.slots import Slots
 from receiver.stream import Owner, StreamFacts
 
-log = logger("receiver.sinks")
+OPEN_S = 60.0
+"""How long a sink may take to be imported, and again to come to its ``yield``: a large model is to fit in."""
+
+T = TypeVar("T")
 
 
 class SinkFigures(msgspec.Struct):
@@ -40,7 +41,7 @@ class SinkFigures(msgspec.Struct):
 
     queued_s: float = 0.0  # the longest feed now
     dropped_s: float = 0.0
-    failures: int = 0
+    failures: int = 0  # streams on which it raised, or was left behind
     records_dropped: int = 0  # that its plugin was too slow to read
 
 
@@ -55,27 +56,24 @@ class Hub:
         self._configs = sinks
         self._base = base
         self._budget = Budget(feeds_bytes)
-        self._loop: asyncio.AbstractEventLoop
-        self._stopped: Future[None] = Future()
+        self._loops: dict[str, SinkLoop] = {}
         self._opened: dict[str, Opened] = {}
         self._slots = {name: Slots(config.threads) for name, config in sinks.items()}
         self._live: dict[int, Listeners] = {}
         self._totals = {name: SinkFigures() for name in sinks}
-        self._dirty: deque[Listener | Announcements] = deque()
-        self._pending = False
 
     async def __aenter__(self) -> Self:
-        """Start the sinks' thread and open every plugin.
+        """Load every sink, then open every plugin on a loop of its own.
 
-        Raises ConfigError that names the sink; those that were open are closed again.
+        Raises ConfigError that names the sink; then, and when this is cancelled, those that were open are closed again.
         """
-        loaded = await asyncio.to_thread(self._load)
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, name="sinks", daemon=True).start()
+        configs = self._configs.items()
         try:
+            loaded = {name: await _in_time(name, load_apart(name, c.use, c.options, self._base)) for name, c in configs}
             for name, plugin in loaded.items():
+                self._loops[name] = loop = SinkLoop(name)
                 opened = Opened(name, plugin)
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(opened.open(), self._loop))
+                await _in_time(name, asyncio.run_coroutine_threadsafe(opened.open(), loop.loop))
                 self._opened[name] = opened
         except BaseException:
             await self._stop()
@@ -106,39 +104,39 @@ class Hub:
         config = config or SinkConfig(use=name)
         self._totals.setdefault(name, SinkFigures())
         self._slots.setdefault(name, Slots(config.threads))
+        if name not in self._loops:
+            self._loops[name] = SinkLoop(name)
         listener = self._begin(listeners, name, sink, config)
         if listeners.ended is not None and listener.feed.put((listeners.ended,)):
-            self.mark_dirty(listener)
+            listener.loop.mark_dirty(listener)
             self.flush()
 
     def room_for_stream(self, source: str | None = None) -> bool:
-        """Whether every plain sink that may get a stream (of this source) has a thread for it."""
+        """Whether every plain sink that may get a stream (of this source) has a thread for it.
+
+        Threads that were left behind do not count, or they would keep new streams out for good.
+        """
         return all(
-            self._slots[name].free > 0
+            self._slots[name].room
             for name, opened in self._opened.items()
             if opened.plugin.sink is not None and is_plain(opened.plugin.sink) and _from(self._configs[name], source)
         )
 
     def records(self, record: Record) -> None:
         """Tell every plugin that reads records, soon. May be called from any thread."""
-        for opened in self._opened.values():
+        for name, opened in self._opened.items():
             if opened.announcements is not None:
                 opened.announcements.put(record)
-                self.mark_dirty(opened.announcements)
-        self._ring()
+                self._loops[name].mark_dirty(opened.announcements)
+                self._loops[name].ring()
 
     def flush(self) -> None:
-        """Ring for all that was published since the last time: once, and not at all if a ring is still on its way."""
+        """Ring for all that was published since the last time: each loop once, and not while a ring is on its way."""
         if self._budget.due:
             feeds = (listener.feed for listeners in self._live.values() for listener in listeners.all)
             self._budget.counted(sum(feed.queued_bytes for feed in feeds))
-        self._ring()
-
-    def mark_dirty(self, reader: Listener | Announcements) -> None:
-        """Remember who is to be woken at the next ring."""
-        if not reader.dirty:
-            reader.dirty = True
-            self._dirty.append(reader)
+        for loop in self._loops.values():
+            loop.ring()
 
     def retire(self, listeners: Listeners) -> None:
         """A stream is over: its figures go into the totals."""
@@ -146,13 +144,8 @@ class Hub:
             for listener in listeners.all:
                 _add(self._totals[listener.name], listener)
 
-    def call(self, function: Callable[[], object]) -> None:
-        """Call a function on the sinks' loop, soon; nothing happens once that has closed."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function)
-
     def healthy(self) -> bool:
-        """False while there is a live stream all of whose sinks have failed."""
+        """False while there is a live stream all of whose sinks have failed or block their loops."""
         return all(listeners.healthy for listeners in self._live.values())
 
     def figures(self) -> dict[str, SinkFigures]:
@@ -167,59 +160,45 @@ class Hub:
                 figures[name].records_dropped = opened.announcements.dropped
         return figures
 
-    def _load(self) -> dict[str, Loaded]:
-        return {name: load(name, config.use, config.options, self._base) for name, config in self._configs.items()}
-
     def _begin(self, listeners: Listeners, name: str, sink: Sink | PlainSink, config: SinkConfig) -> Listener:
-        listener = Listener(name, sink, config, self._budget, self._slots[name], self._loop, listeners.stream)
+        listener = Listener(name, sink, config, self._budget, self._slots[name], self._loops[name], listeners.stream)
         listeners.all.append(listener)
-        self.call(listener.begin)
+        if listener.loop.given_up:
+            listener.refuse()
+        else:
+            listener.loop.call(listener.begin)
         return listener
 
-    def _ring(self) -> None:
-        if self._dirty and not self._pending:
-            self._pending = True
-            self.call(self._deliver)
-
-    def _deliver(self) -> None:
-        # the flags fall before the queues are looked at: whoever puts after that, rings again
-        self._pending = False
-        while self._dirty:
-            reader = self._dirty.popleft()
-            reader.dirty = False
-            reader.wake()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            self._loop.run_until_complete(self._close())
-        finally:
-            self._loop.close()
-            self._stopped.set_result(None)
-
-    async def _close(self) -> None:
-        """End the sinks that still run, close the plugins in reverse, then whatever tasks they forgot."""
-        running = [one for listeners in self._live.values() for one in listeners.all if not one.done.done()]
-        for listener in running:
-            listener.cancel()
-        if running:  # a sink that does not end is left behind, and then done as well
-            await asyncio.wait([asyncio.wrap_future(listener.done) for listener in running])
-        for opened in reversed(self._opened.values()):
-            await opened.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=1)
-        await self._loop.shutdown_asyncgens()
-
     async def _stop(self) -> None:
-        self.call(self._loop.stop)
-        bound = CANCEL_S + (CLOSE_S + 1) * (len(self._opened) + 1)
-        await asyncio.wait([asyncio.wrap_future(self._stopped)], timeout=bound)
-        if not self._stopped.done():
-            log.error("sinks_left_behind", problem="a sink blocks the sinks' thread")
+        """Close all plugins at once, so that none waits for another, and leave behind what is stuck."""
+        running = [one for listeners in self._live.values() for one in listeners.all if not one.done.done()]
+        bound = CANCEL_S + CLOSE_S + FORGOTTEN_S + 1
+        await asyncio.gather(
+            *(
+                loop.end(partial(_close, [one for one in running if one.name == name], self._opened.get(name)), bound)
+                for name, loop in self._loops.items()
+            )
+        )
+        for listener in running:
+            listener.leave_behind()
+
+
+async def _in_time(name: str, work: Future[T]) -> T:
+    try:
+        async with asyncio.timeout(OPEN_S):
+            return await asyncio.wrap_future(work)
+    except TimeoutError:
+        raise ConfigError(f"sinks.{name}.use", f"did not open within {OPEN_S:g} s") from None
+
+
+async def _close(running: Sequence[Listener], opened: Opened | None) -> None:
+    """End the sinks that still run, then close their plugin; on its loop."""
+    for listener in running:
+        listener.cancel()
+    if running:  # a sink that does not end is left behind, and then done as well
+        await asyncio.wait([asyncio.wrap_future(listener.done) for listener in running])
+    if opened is not None:
+        await opened.close()
 
 
 def _wants(config: SinkConfig, facts: StreamFacts) -> bool:
@@ -240,4 +219,4 @@ def _text(value: Any) -> str:
 
 def _add(figures: SinkFigures, listener: Listener) -> None:
     figures.dropped_s += sum(listener.feed.dropped_s.values())
-    figures.failures += listener.status == "failed"
+    figures.failures += listener.status == "failed" or listener.left_behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from receiver.events import Annotation, Ended, Event
-from receiver.sinks.listener import Listener, Status
+from receiver.sinks.listener import CANCEL_S, Listener, Status
 from receiver.stream import Owner, StreamFacts
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Listeners:
         self.all: list[Listener] = []
         self.ended: Ended | None = None
         self._hub = hub
+        self._give_up_at = math.inf  # on the main loop's clock, once abandoned
+        self._waits: set[asyncio.Timeout] = set()
 
     def publish(self, events: Sequence[Event]) -> None:
         """Put events into every feed. The sinks hear of it at the next ``hub.flush``."""
@@ -44,20 +47,20 @@ class Listeners:
             self.ended = events[-1]
         for listener in self.all:
             if listener.feed.put(events):
-                self._hub.mark_dirty(listener)
+                listener.loop.mark_dirty(listener)
 
     def annotation(self, annotation: Annotation) -> None:
         """Give an annotation to every sink but the one that made it, at once."""
         for listener in self.all:
             if listener.name != annotation.sink and listener.feed.put((annotation,)):
-                self._hub.mark_dirty(listener)
+                listener.loop.mark_dirty(listener)
         self._hub.flush()
 
     async def finished(self, timeout_s: float | None = None) -> bool:
         """Wait until every sink has ended; False: some have not within ``timeout_s``, or were left behind.
 
         For after Ended was published; may be called again. Without a timeout: as long as the sinks' own
-        ``finish_timeout_s`` allow, and a little longer, since the loop that watches over these may itself be stuck.
+        ``finish_timeout_s`` allow, and a little longer. Who has not ended then has a stuck loop, and is left behind.
         """
         last = timeout_s is None
         if timeout_s is None:
@@ -74,21 +77,36 @@ class Listeners:
 
         for listener in self.all:
             listener.done.add_done_callback(tell)
+        limit = asyncio.timeout_at(min(loop.time() + timeout_s, self._give_up_at))
         try:
-            async with asyncio.timeout(timeout_s):
+            async with limit:
+                self._waits.add(limit)
                 while not all(listener.done.done() for listener in self.all):
                     await news.wait()
                     news.clear()
         except TimeoutError:
-            if not last:
+            if not last and limit.when() != self._give_up_at:
                 return False
+            for listener in self.all:
+                listener.leave_behind()
+        finally:
+            self._waits.discard(limit)
         self._hub.retire(self)
         return all(listener.done.done() and listener.status != "running" for listener in self.all)
 
     def abandon(self) -> None:
-        """Cancel every sink that still runs, e.g. when a drain has taken too long. ``finished`` then takes a second."""
+        """Cancel every sink that still runs, e.g. when a drain has taken too long.
+
+        ``finished``, also one that is waiting already, then takes CANCEL_S, or SPARE_S more where a loop is stuck.
+        """
+        if self._give_up_at == math.inf:
+            self._give_up_at = asyncio.get_running_loop().time() + CANCEL_S + SPARE_S
         for listener in self.all:
-            self._hub.call(listener.cancel)
+            listener.loop.call(listener.cancel)
+        for limit in self._waits:
+            when = limit.when()
+            if not limit.expired() and (when is None or when > self._give_up_at):
+                limit.reschedule(self._give_up_at)
 
     def results(self) -> dict[str, SinkResult]:
         """How each sink has fared until now, by its name."""
@@ -101,5 +119,9 @@ class Listeners:
 
     @property
     def healthy(self) -> bool:
-        """False while the stream is live, has sinks, and every one has failed."""
-        return self.ended is not None or not self.all or any(listener.status != "failed" for listener in self.all)
+        """False while the stream is live, has sinks, and every one has failed or blocks its loop."""
+        return (
+            self.ended is not None
+            or not self.all
+            or any(listener.status != "failed" and not listener.loop.blocked for listener in self.all)
+        )

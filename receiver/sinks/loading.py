@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ class Loaded:
     module: ModuleType
 
     def open(self) -> AbstractAsyncContextManager[Sink | PlainSink | Plugin]:
-        """The plugin's context, to be entered on the sinks' loop."""
+        """The plugin's context, to be entered on the sink's loop."""
         return self.factory(**self.options)
 
     async def check(self) -> list[str]:
@@ -46,7 +48,7 @@ class Loaded:
             if inspect.isawaitable(found):
                 found = await found
             return [str(line) for line in found or ()]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return [failure_text(error)]
 
 
@@ -75,6 +77,21 @@ def load(name: str, use: str, options: Mapping[str, Any], base: Path) -> Loaded:
     return Loaded(name, found, validate_options(found, options, f"sinks.{name}.options", base), module)
 
 
+def load_apart(name: str, use: str, options: Mapping[str, Any], base: Path) -> Future[Loaded]:
+    """The same in a thread that nobody has to wait for: an import runs a file, which may never come to its end."""
+    loading: Future[Loaded] = Future()
+    loading.set_running_or_notify_cancel()  # from here on whoever waits may give up, and the thread does not care
+
+    def run() -> None:
+        try:
+            loading.set_result(load(name, use, options, base))
+        except BaseException as error:
+            loading.set_exception(error)
+
+    threading.Thread(target=run, name=f"loading sink {name}", daemon=True).start()
+    return loading
+
+
 def describe() -> list[InstalledSink]:
     """All installed sinks with their options; one that is broken says why."""
     described = []
@@ -94,20 +111,40 @@ def describe() -> list[InstalledSink]:
 
 
 def _is_sink(found: Any, key: str) -> bool:
-    """Whether it is a sink itself: callable with a stream and events. Otherwise it is a factory."""
+    """Whether it is a sink itself: callable with a stream and events. Otherwise it is a factory.
+
+    Raises ConfigError for what can be neither.
+    """
     if not callable(found):
         raise ConfigError(key, f"names a {type(found).__name__}, which is neither a sink nor a plugin")
+    name = getattr(found, "__name__", type(found).__name__)
+    inner = inspect.unwrap(found)
+    if inspect.isclass(found):
+        if hasattr(found, "__aenter__") and hasattr(found, "__aexit__"):
+            return False
+        raise ConfigError(key, f"{name} is a class, which is a plugin only if it has __aenter__ and __aexit__")
     if inspect.isasyncgenfunction(found):
-        raise ConfigError(key, f"{found.__name__} yields: put @asynccontextmanager above it")
-    if inspect.isclass(found) or inspect.isasyncgenfunction(inspect.unwrap(found)):
+        raise ConfigError(key, f"{name} yields: put @asynccontextmanager above it")
+    if inspect.isasyncgenfunction(inner):
         return False
+    if inspect.isgeneratorfunction(inner):
+        raise ConfigError(key, f"{name} yields: make it 'async def', with @asynccontextmanager above it")
     try:
         inspect.signature(found).bind(None, None)
     except TypeError:
-        if inspect.iscoroutinefunction(found):
-            raise ConfigError(key, f"{found.__name__} is no sink: that takes (stream, events)") from None
+        if inspect.iscoroutinefunction(inner) or name == "sink" or not inspect.isroutine(inner) or _positional(inner):
+            raise ConfigError(key, f"{name} is no sink: that must take (stream, events)") from None
         return False
     return True
+
+
+def _positional(function: Callable[..., Any]) -> bool:
+    """Whether it cannot be called with keywords and defaults alone, in the way in which plugins are written."""
+    return any(
+        parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        for parameter in inspect.signature(function).parameters.values()
+    )
 
 
 def _opener(sink: Sink | PlainSink) -> Callable[[], AbstractAsyncContextManager[Sink | PlainSink | Plugin]]:

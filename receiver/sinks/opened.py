@@ -1,4 +1,4 @@
-"""An opened plugin: its context, entered on the sinks' loop, until it is closed there."""
+"""An opened plugin: its context, entered on the sink's loop, until it is closed there."""
 
 from __future__ import annotations
 

@@ -6,17 +6,28 @@ import inspect
 import os
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pydantic
+from pydantic_core import ErrorDetails, core_schema
 
 from receiver.errors import ConfigError
 
 _FIRST = "option_"
 """Put before every name, because pydantic keeps some names (``model_…``, ``copy``, ``_x``) to itself."""
+
+_SAFE = set(typing.get_args(core_schema.ErrorType)) - {
+    "value_error",
+    "assertion_error",
+    "get_attribute_error",
+    "iteration_error",
+    "mapping_type",
+    "union_tag_invalid",
+} | {"path_type", "secret"}
+"""Problems whose text is pydantic's own, or ours, and holds no value. Other texts are by the plugin's author."""
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -37,7 +48,8 @@ def validate_options(
 ) -> dict[str, Any]:
     """The keyword arguments to call the factory with: as its hints say, defaults filled in, paths below ``base``.
 
-    Raises ConfigError for the first that is unknown, missing or wrong; the value itself is never in it.
+    Raises ConfigError for the first that is unknown, missing or wrong. Values are never in it: where the plugin's own
+    validator speaks, what was given is cut out of its text.
     """
     parameters = _parameters(factory, key)
     known = ", ".join(sorted(parameters)) or "none"
@@ -60,8 +72,9 @@ def validate_options(
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join([key, *(str(part).removeprefix(_FIRST) for part in first["loc"])])
-        problem = "is required" if first["type"] == "missing" else first["msg"]
-        raise ConfigError(place, problem[:1].lower() + problem[1:]) from None
+        raise ConfigError(place, _problem(first, given)) from None
+    except Exception as error:  # pydantic lets pass whatever a validator raises beside ValueError and AssertionError
+        raise ConfigError(key, f"a validator of the plugin failed with {type(error).__name__}") from None
     return {name: _below(base, getattr(values, _FIRST + name)) for name in parameters}
 
 
@@ -77,6 +90,30 @@ def describe_options(factory: Callable[..., Any]) -> list[Option]:
         hint = re.sub(r"[\w.]+\.(\w+)", r"\1", inspect.formatannotation(hints.get(name, Any)))  # names without modules
         described.append(Option(name, hint, required, None if required else repr(parameter.default)))
     return described
+
+
+def _problem(error: ErrorDetails, given: Mapping[str, Any]) -> str:
+    if error["type"] == "missing":
+        return "is required"
+    problem = error["msg"]
+    if error["type"] not in _SAFE:
+        option = str(error["loc"][0]).removeprefix(_FIRST)
+        for text in sorted(set(_texts(given.get(option))), key=len, reverse=True):
+            end = r"\b" if len(text) < 4 else ""  # "a" is in many a word
+            problem = re.sub(end + re.escape(text) + end, "…", problem, flags=re.IGNORECASE)
+    return problem[:1].lower() + problem[1:]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Everything in a value, as it would be written; not the names of options and keys."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _texts(item)
+    elif value not in (None, "", True, False):
+        yield str(value)
 
 
 def _parameters(factory: Callable[..., Any], key: str) -> dict[str, inspect.Parameter]:

@@ -1,4 +1,4 @@
-"""Readers: how a sink iterates its feed, on the sinks' loop or in a thread of its own."""
+"""Readers: how a sink iterates its feed, on the sink's loop or in a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Reader(Protocol):
     """The taking side of a feed."""
 
     def wake(self) -> None:
-        """There is something new in the feed. Called on the sinks' loop."""
+        """There is something new in the feed. Called on the sink's loop."""
 
     def stop(self) -> None:
         """End the iteration, whatever is queued."""
@@ -44,12 +44,12 @@ class AsyncReader(AsyncIterator[Event]):
         raise StopAsyncIteration
 
     def wake(self) -> None:
-        """There is something new in the feed. Called on the sinks' loop."""
+        """There is something new in the feed. Called on the sink's loop."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def stop(self) -> None:
-        """End the iteration, whatever is queued. Called on the sinks' loop."""
+        """End the iteration, whatever is queued. Called on the sink's loop."""
         self._over = True
         self.wake()
 

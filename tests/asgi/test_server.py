@@ -226,6 +226,29 @@ def test_a_signal_ends_a_start_that_does_not_come_to_its_end(tmp_path: Path) -> 
     asyncio.run(run())
 
 
+def test_a_thread_that_a_sink_left_behind_does_not_hold_the_process(tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text(
+        "import asyncio, time\n"
+        "async def sink(stream, events):\n"
+        "    print('stuck', flush=True)\n"
+        "    await asyncio.to_thread(time.sleep, 3600)\n"
+    )
+
+    async def run() -> None:
+        async with serving(tmp_path, "--sink", "./stuck.py") as (server, public, _):
+            call = asyncio.create_task(speak(CALL, url=f"ws://{public}/stream", token=TOKEN, speed=100))
+            assert server.process.stdout is not None
+            async with asyncio.timeout(20):
+                assert await server.process.stdout.readline() == b"stuck\n"
+            server.process.send_signal(signal.SIGTERM)
+            await server.line("stopping")
+            server.process.send_signal(signal.SIGTERM)
+            await call
+            assert await server.ended() == 0
+
+    asyncio.run(run())
+
+
 def test_no_line_of_the_log_has_the_token(tmp_path: Path) -> None:
     async def run() -> None:
         async with serving(tmp_path, log={"level": "debug"}) as (server, public, _):

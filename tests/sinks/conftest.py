@@ -82,9 +82,24 @@ async def gated(stream: Stream, events: AsyncIterator[Event]) -> None:
 
 
 async def blocking(stream: Stream, events: AsyncIterator[Event]) -> None:
-    """Blocks the loop of all sinks."""
+    """Blocks its loop."""
     TOWN.there.set()
     TOWN.go.wait(LONG)
+    await everything(stream, events)
+
+
+async def stopping(stream: Stream, events: AsyncIterator[Event]) -> None:
+    asyncio.get_running_loop().stop()
+    await everything(stream, events)
+
+
+async def exiting_later(stream: Stream, events: AsyncIterator[Event]) -> None:
+    async def leave() -> None:
+        raise SystemExit(4)
+
+    exiting = asyncio.create_task(leave())
+    await asyncio.wait([exiting])
+    assert isinstance(exiting.exception(), SystemExit)
     await everything(stream, events)
 
 
@@ -218,6 +233,20 @@ async def slow_to_open() -> AsyncIterator[Any]:
     TOWN.there.set()
     await asyncio.Event().wait()
     yield everything
+
+
+@asynccontextmanager
+async def blocked_opening() -> AsyncIterator[Any]:
+    TOWN.there.set()
+    TOWN.go.wait(LONG)
+    yield everything
+
+
+@asynccontextmanager
+async def blocked_closing() -> AsyncIterator[Any]:
+    yield everything
+    TOWN.there.set()
+    TOWN.go.wait(LONG)
 
 
 async def forgetful(stream: Stream, events: AsyncIterator[Event]) -> None:

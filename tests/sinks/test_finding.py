@@ -12,7 +12,7 @@ import pytest
 from receiver.errors import ConfigError
 from receiver.sinks import finding
 from receiver.sinks.finding import GROUP, find_sink
-from receiver.sinks.loading import Loaded, load
+from receiver.sinks.loading import Loaded, load, load_apart
 
 pytestmark = pytest.mark.usefixtures("path_as_it_was")
 
@@ -95,6 +95,20 @@ def test_what_is_broken_shows_the_original_error_and_its_place(tmp_path: Path) -
     assert "needy_module is broken: ModuleNotFoundError" in problem("needy_module:sink", tmp_path)
     syntax = write(tmp_path, "def f(:\n", "syntax.py")
     assert "syntax.py is broken: SyntaxError" in problem(syntax, tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["import sys; sys.exit(3)", "raise KeyboardInterrupt", "raise GeneratorExit"])
+def test_a_file_that_would_end_the_process_is_only_broken(tmp_path: Path, ending: str) -> None:
+    write(tmp_path, ending, "ending_module.py")
+    for use, name in (("./ending_module.py", "ending_module.py"), ("ending_module:sink", "ending_module")):
+        with pytest.raises(ConfigError, match=rf"^sinks.mine.use: {name} is broken: \w+: "):
+            load_apart("mine", use, {}, tmp_path).result(20)  # as the server does, in a thread
+
+
+def test_ctrl_c_while_a_file_is_imported_is_no_mistake_of_the_file(tmp_path: Path) -> None:
+    use = write(tmp_path, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):  # here is the main thread, which it reaches
+        load("mine", use, {}, tmp_path)
 
 
 def test_an_installed_sink_is_found_by_its_name_and_not_among_the_files_of_the_folder(

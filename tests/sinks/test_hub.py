@@ -33,7 +33,7 @@ def test_a_sink_gets_everything_in_order_and_then_ended(tmp_path: Path, town: An
 
 
 @pytest.mark.blocks
-def test_a_sink_that_blocks_the_loop_of_all_sinks_does_not_hold_up_the_publisher(tmp_path: Path, town: Any) -> None:
+def test_a_sink_that_blocks_its_loop_does_not_hold_up_the_publisher(tmp_path: Path, town: Any) -> None:
     async def run() -> None:
         async with town.hub_of(bad=town.use("blocking"), good=town.use("plain_everything")) as hub:
             listeners = town.open_stream(hub, tmp_path)
@@ -151,15 +151,35 @@ def test_after_the_hub_has_closed_publishing_does_nothing(tmp_path: Path, town: 
 def test_a_thread_that_blocks_for_good_does_not_keep_the_process(
     capture_logs: Any, tmp_path: Path, town: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("receiver.sinks.hub.CLOSE_S", 0.1)
+    monkeypatch.setattr("receiver.sinks.sink_loop.STUCK_S", 0.1)
 
     async def run() -> None:
-        async with town.hub_of(a=town.use("blocking")) as hub:
-            town.open_stream(hub, tmp_path)
+        good = town.use("plugin", options={"label": "good"})
+        async with town.hub_of(a=town.use("blocking"), good=good) as hub:
+            listeners = town.open_stream(hub, tmp_path)
             await town.until(town.there.is_set)
+        assert town.said == ["open good", "close good"]  # another plugin does not wait for it
+        assert "left behind" in (listeners.results()["a"].error or "")
         town.go.set()
-        await town.until(lambda: not any(thread.name == "sinks" for thread in threading.enumerate()))
+        await town.until(lambda: not any("loop of sink" in thread.name for thread in threading.enumerate()))
 
     with capture_logs() as logs:
         asyncio.run(run())
-    assert "sinks_left_behind" in [line["event"] for line in logs]
+    assert {"sink_loop_left_behind", "sink_left_behind"} <= {line["event"] for line in logs}
+
+
+@pytest.mark.blocks
+def test_a_plugin_that_blocks_while_it_closes_is_left_behind_and_delays_no_other(
+    town: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CLOSE_S", "CANCEL_S", "FORGOTTEN_S"):
+        monkeypatch.setattr(f"receiver.sinks.hub.{name}", 0)
+
+    async def run() -> None:
+        good = town.use("plugin", options={"label": "good"})
+        async with town.hub_of(good=good, bad=town.use("blocked_closing")):
+            pass
+        assert town.there.is_set() and not town.go.is_set()
+        assert town.said == ["open good", "close good"]
+
+    asyncio.run(run())

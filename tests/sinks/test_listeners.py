@@ -88,8 +88,77 @@ def test_the_wait_for_sinks_ends_also_when_their_loop_is_stuck(
         async with town.hub_of(a=town.use("blocking", finish_timeout_s=0)) as hub:
             listeners = town.open_stream(hub, tmp_path)
             await town.until(town.there.is_set)
-            listeners.publish([town.ended(0)])
+            listeners.publish([town.frame(0), town.ended(160)])
             assert not await listeners.finished()
+            result = listeners.results()["a"]
+            assert result.status == "running" and "left behind" in (result.error or "")
+            assert listeners.all[0].feed.queued_bytes == 0  # nothing is kept for a sink that is not waited for
+            town.go.set()
+            await town.until(lambda: listeners.results()["a"].status == "cancelled")
+
+    asyncio.run(run())
+
+
+@pytest.mark.blocks
+def test_streams_go_without_a_sink_that_has_blocked_its_loop_past_the_end_of_another(
+    tmp_path: Path, town: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.sinks.listeners.SPARE_S", 0.05)
+    monkeypatch.setattr("receiver.sinks.sink_loop.BLOCKED_S", 0.05)
+
+    async def run() -> None:
+        async with town.hub_of(a=town.use("blocking", finish_timeout_s=0)) as hub:
+            left = town.open_stream(hub, tmp_path)
+            await town.until(town.there.is_set)
+            left.publish([town.frame(0)])
+            hub.flush()
+            await town.until(lambda: not hub.healthy())
+            meanwhile = town.open_stream(hub, tmp_path)
+            assert meanwhile.results()["a"].status == "running"  # it may go on in time
+            left.publish([town.ended(160)])
+            assert not await left.finished()
+            without = town.open_stream(hub, tmp_path)
+            assert without.results()["a"].status == "failed"
+            assert "it blocks its loop" in (without.results()["a"].error or "")
+            assert hub.figures()["a"].failures == 2
+            town.go.set()
+            await town.until(lambda: not meanwhile.all[0].loop.blocked)
+            again = town.open_stream(hub, tmp_path)
+            for listeners in (meanwhile, without, again):
+                listeners.publish([town.ended(0)])
+                await listeners.finished(LONG)
+            assert again.results()["a"].status in ("ok", "cancelled")
+            assert hub.figures()["a"].failures == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.blocks
+@pytest.mark.parametrize("first", ["the wait", "the end of patience"])
+def test_abandoning_shortens_the_wait_also_when_a_loop_is_stuck(
+    tmp_path: Path, town: Any, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr("receiver.sinks.listeners.SPARE_S", 0.05)
+    monkeypatch.setattr("receiver.sinks.listeners.CANCEL_S", 0.05)
+
+    async def run() -> None:
+        async with town.hub_of(a=town.use("blocking", finish_timeout_s=10_000)) as hub:
+            listeners = town.open_stream(hub, tmp_path)
+            await town.until(town.there.is_set)
+            listeners.publish([town.ended(0)])
+            if first == "the wait":
+                waiting = [asyncio.create_task(listeners.finished(limit)) for limit in (None, 0.5, 10_000)]
+                await asyncio.sleep(0)
+                listeners.abandon()
+            else:
+                listeners.abandon()
+                waiting = [asyncio.create_task(listeners.finished(10_000))]
+            listeners.abandon()  # once more changes nothing
+            async with asyncio.timeout(LONG):
+                assert set(await asyncio.gather(*waiting)) == {False}
+            assert "left behind" in (listeners.results()["a"].error or "")
+            assert not await listeners.finished()
+            listeners.abandon()
             town.go.set()
 
     asyncio.run(run())

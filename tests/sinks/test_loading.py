@@ -64,7 +64,19 @@ async def plugin(*, model: Path, rate: int = 8000, names: list[Path] = [], token
     [
         ("plugin = 5", "names a int, which is neither a sink nor a plugin"),
         ("async def plugin(*, a=1):\n    yield listen", "plugin yields: put @asynccontextmanager above it"),
-        ("async def sink(stream):\n    pass", "sink is no sink: that takes (stream, events)"),
+        ("async def sink(stream):\n    pass", "sink is no sink: that must take (stream, events)"),
+        ("def sink(a):\n    pass", "sink is no sink: that must take (stream, events)"),
+        ("def sink():\n    pass", "sink is no sink: that must take (stream, events)"),
+        ("def plugin(a, b, c):\n    pass", "plugin is no sink: that must take (stream, events)"),
+        ("class sink:\n    pass", "sink is a class, which is a plugin only if it has __aenter__ and __aexit__"),
+        (
+            "class sink:\n    def __call__(self): pass\nplugin = sink()",
+            "sink is no sink: that must take (stream, events)",
+        ),
+        (
+            "def sink(stream, events):\n    yield",
+            "sink yields: make it 'async def', with @asynccontextmanager above it",
+        ),
     ],
 )
 def test_what_is_neither_sink_nor_plugin_is_refused_at_load(text: str, said: str, tmp_path: Path) -> None:
@@ -107,6 +119,7 @@ def check(tmp_path: Path, text: str) -> list[str]:
         ("async def check(a):\n    return [f'a is {a}']", ["a is 2"]),
         ("def check(a):\n    pass", []),
         ("def check(a):\n    raise OSError('not reachable')", ["OSError: not reachable"]),
+        ("def check(a):\n    raise SystemExit(1)", ["SystemExit: 1"]),
         ("plugin.check = lambda a: ['of the plugin']\ndef check(a):\n    return ['of the file']", ["of the plugin"]),
     ],
 )

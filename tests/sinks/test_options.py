@@ -97,6 +97,39 @@ def test_wrong_options_are_named_and_their_values_not_shown(
     assert "in-the-open" not in shown
 
 
+VALIDATED = """
+from pydantic import AfterValidator
+def refuse(value):
+    raise ValueError(f"{value!r} or {value}, or {str(value).upper()}, is not a thing that ends in .bin")
+def fail(value):
+    raise KeyError(value)
+@asynccontextmanager
+async def plugin(*, a: Annotated[str, AfterValidator(refuse)] = "", b: Annotated[int, AfterValidator(refuse)] = 1,
+                 c: Annotated[dict[str, list[str]], AfterValidator(refuse)] = {},
+                 d: Annotated[str, AfterValidator(fail)] = ""):
+    yield listen
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"a": "hush-hush"}, "options.a: value error, '…' or …, or …, is not a thing that ends in .bin"),
+        ({"a": "x", "b": 0}, "options.a: value error, '…' or …, or …, is not a thing that ends in .bin"),
+        ({"b": 31337}, "options.b: value error, … or …, or …, is not a thing that ends in .bin"),
+        ({"c": {"key": ["hush-hush"]}}, "options.c: value error, {'key': ['…']} or"),
+        ({"a": ""}, "options.a: value error, '' or , or , is not a thing that ends in .bin"),
+        ({"d": "hush-hush"}, "options: a validator of the plugin failed with KeyError"),
+    ],
+)
+def test_what_a_validator_of_the_plugin_says_is_said_without_the_value(
+    options: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    shown = problem(write(tmp_path, VALIDATED), tmp_path, **options)
+    assert said in shown
+    assert "hush" not in shown.lower() and "31337" not in shown
+
+
 def test_hints_that_cannot_be_used_are_the_authors_mistake_and_said_so(tmp_path: Path) -> None:
     nameless = "@asynccontextmanager\nasync def plugin(*, a: Nowhere = 1):\n    yield listen"
     assert "a type hint cannot be read: name 'Nowhere'" in problem(write(tmp_path, nameless), tmp_path)
