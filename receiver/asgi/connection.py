@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PENDING_BYTES = 262_144
 """A flood is not left to wait for its slice of the sweep."""
 
+PROGRESS_S = 1.0
+"""How often the journal is told how far the tracks are: after a crash, that is what is known."""
+
 log = logger("receiver.connection")
 
 
@@ -45,6 +48,7 @@ class Connection:
         self._pending: list[str | bytes] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
+        self._progress_at = 0.0
         self._log = log.bind(source=source)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._opening: asyncio.Task[None] | None = None
@@ -62,7 +66,7 @@ class Connection:
             waiting: set[asyncio.Future[Any]] = {reader, self._ended}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not self._ended.done():
-                self.end(reader.result())
+                self._lost(reader)
             await self._finish()
             if self._session.reason is EndReason.STOP and not self._broken:
                 await asyncio.wait({reader}, timeout=receiver.config.limits.close_timeout_s)  # the peer closes
@@ -84,8 +88,9 @@ class Connection:
                 metrics.received(self._source, session.kinds)
                 session.kinds.clear()
             self._take(session.tick(now))
-            if self._stream is not None:
-                self._stream.progress(session.counters, now)
+            if self._stream is not None and now - self._progress_at >= PROGRESS_S:
+                self._progress_at = now
+                self._stream.progress(session.counters)
         except Exception:
             self._mistake(now)
 
@@ -94,6 +99,13 @@ class Connection:
         now = self._loop.time()
         self.sweep(now)  # what arrived before counts
         self._take(self._session.close(reason, now))
+
+    def _lost(self, reader: asyncio.Task[EndReason]) -> None:
+        """The connection is gone, and the reader says how."""
+        try:
+            self.end(reader.result())
+        except Exception:
+            self._mistake(self._loop.time())
 
     async def _read(self) -> EndReason:
         """Read until the connection is gone; the answer is how it went."""

@@ -22,9 +22,6 @@ from receiver.stream import StreamFacts
 if TYPE_CHECKING:
     from receiver.asgi.receiver import Receiver
 
-PROGRESS_S = 1.0
-"""How often the journal is told how far the tracks are: after a crash, that is what is known."""
-
 PROMPT_S = 0.5
 """How long ``stream.json`` waits for sinks to finish before it is written without what they may add."""
 
@@ -43,7 +40,6 @@ class OpenStream:
         self._facts = facts
         self._recording = recording
         self._loop = asyncio.get_running_loop()
-        self._progress_at = 0.0
         self._log = log.bind(stream=facts.id, source=facts.source)
         self._listeners = receiver.hub.open(facts, recording.directory, self)
         receiver.metrics.stream_started(facts.source)
@@ -75,11 +71,9 @@ class OpenStream:
         self._listeners.publish(events)
         self._receiver.metrics.placed(self._facts.source, self._facts.format.encoding.value, events)
 
-    def progress(self, counters: Mapping[str, TrackCounters], now: float) -> None:
-        """Put down how far the tracks are, once a second."""
-        if now - self._progress_at >= PROGRESS_S:
-            self._progress_at = now
-            self._recording.progress(counters)
+    def progress(self, counters: Mapping[str, TrackCounters]) -> None:
+        """Put down how far the tracks are."""
+        self._recording.progress(counters)
 
     async def finish(self, ended: Ended) -> None:
         """What follows the last event: sinks finish, ``stream.json`` is written, the end is told.

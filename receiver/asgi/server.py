@@ -82,6 +82,7 @@ async def serve(
         nonlocal patient
         if stop.is_set():
             force.set()
+            receiver.hurry()
             return
         patient = number is signal.SIGTERM and receiver.config.server.shutdown_delay_s > 0
         receiver.stopping = True

@@ -249,6 +249,33 @@ def test_a_thread_that_a_sink_left_behind_does_not_hold_the_process(tmp_path: Pa
     asyncio.run(run())
 
 
+def test_a_second_signal_also_ends_the_wait_for_a_late_sink(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(
+        "import asyncio\n"
+        "async def sink(stream, events):\n"
+        "    async for event in events: pass\n"
+        "    print('late', flush=True)\n"
+        "    await asyncio.sleep(3600)\n"
+    )
+
+    async def run() -> None:
+        async with serving(tmp_path, "--sink", "./late.py") as (server, public, private):
+            outcome = await speak(CALL, url=f"ws://{public}/stream", token=TOKEN, speed=1000)
+            assert outcome.ok
+            assert server.process.stdout is not None
+            async with asyncio.timeout(20):
+                assert await server.process.stdout.readline() == b"late\n"
+            server.process.send_signal(signal.SIGTERM)
+            await server.line("stopping")
+            with pytest.raises(OSError):
+                while True:  # the listeners close first: from then on it waits for the sink alone
+                    await fetch(private, "/livez")
+            server.process.send_signal(signal.SIGTERM)
+            assert await server.ended() == 0
+
+    asyncio.run(run())
+
+
 def test_no_line_of_the_log_has_the_token(tmp_path: Path) -> None:
     async def run() -> None:
         async with serving(tmp_path, log={"level": "debug"}) as (server, public, _):
