@@ -103,9 +103,13 @@ class Connection:
     def _lost(self, reader: asyncio.Task[EndReason]) -> None:
         """The connection is gone, and the reader says how."""
         try:
-            self.end(reader.result())
+            reason = reader.result()
         except Exception:
-            self._mistake(self._loop.time())
+            now = self._loop.time()
+            self.sweep(now)  # what arrived before counts here as well
+            self._mistake(now)
+        else:
+            self.end(reason)
 
     async def _read(self) -> EndReason:
         """Read until the connection is gone; the answer is how it went."""

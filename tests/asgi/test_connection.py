@@ -229,3 +229,66 @@ def test_the_same_peer_id_twice_is_two_streams(running: Any, hello: Any) -> None
             assert [soundfile.info(file).frames for file in files] == [PACKETS * 160] * 2
 
     asyncio.run(run())
+
+
+@pytest.mark.blocks  # the scripted receive looks at the disk, on our loop
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_mistake_of_ours_ends_the_stream_with_final_files(
+    running: Any, hello: Any, capture_logs: Any, lost: bool
+) -> None:
+    """A server that breaks ASGI, standing for any exception of our own, by a scripted receive and send."""
+    said: list[str] = []
+    sent: list[dict[str, Any]] = []
+
+    class Odd:
+        """No message: it has a length, once."""
+
+        def __len__(self) -> int:
+            if hasattr(self, "asked"):
+                raise TypeError("not a second time")
+            self.asked = True
+            return 1
+
+    class Saying:
+        async def send(self, text: str) -> None:
+            said.append(text)
+
+    async def run() -> None:
+        async with running() as server:
+            await hello(Saying())
+            said.extend(media(number) for number in range(1, PACKETS + 1))
+            incoming: list[dict[str, Any]] = [
+                {"type": "websocket.connect"},
+                *({"type": "websocket.receive", "text": text} for text in said),
+            ]
+
+            async def receive() -> dict[str, Any]:
+                if incoming:
+                    return incoming.pop(0)
+                while not list(server.root.glob("*/*/inbound.wav.part")):
+                    await asyncio.sleep(0.01)
+                if lost:
+                    raise RuntimeError("the server cannot read")
+                if len(sent) < 2:
+                    await asyncio.sleep(0.01)
+                    return {"type": "websocket.receive", "text": Odd()}
+                return {"type": "websocket.disconnect", "code": 1006}
+
+            async def send(message: dict[str, Any]) -> None:
+                sent.append(message)
+
+            scope = {
+                "type": "websocket",
+                "path": "/stream",
+                "query_string": b"",
+                "headers": [(b"authorization", b"Bearer a-token-of-the-tests")],
+            }
+            await server.receiver(scope, receive, send)
+            await final(server)
+            check(server, EndReason.ERROR)
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert [line["log_level"] for line in logs if line["event"] == "internal_error"] == ["error"]
+    assert sent[0]["type"] == "websocket.accept"
+    assert [message["code"] for message in sent[1:]] == ([] if lost else [1011])
