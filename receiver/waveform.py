@@ -99,11 +99,6 @@ def draw(shape: Shape, gaps: Sequence[Span] = (), *, encoding: str = "utf-8") ->
     return text
 
 
-def waveform(path: Path, gaps: Sequence[Span], width: int, *, encoding: str = "utf-8") -> Text:
-    """Draw an audio file ``width`` characters wide: see ``draw``."""
-    return draw(measure(path, max(1, width - LABEL)), gaps, encoding=encoding)
-
-
 def _levels(peak: int, squares: float, count: int) -> Levels:
     return Levels(_dbfs(peak), _dbfs(math.sqrt(squares / count)) if count else -math.inf)
 

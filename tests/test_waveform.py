@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from rich.text import Text
 
-from receiver.waveform import LABEL, ROWS, Shape, draw, levels, measure, waveform
+from receiver.waveform import LABEL, ROWS, Shape, Span, draw, levels, measure
 
 RATE = 8000
 
@@ -17,6 +19,11 @@ def recording(path: Path, *parts: tuple[float, int]) -> Path:
     square = [np.where(np.arange(round(s * RATE)) % 8 < 4, level, -level) for s, level in parts]
     soundfile.write(path, np.concatenate(square).astype(np.int16), RATE)
     return path
+
+
+def waveform(path: Path, gaps: Sequence[Span], width: int, encoding: str = "utf-8") -> Text:
+    """A file, drawn ``width`` characters wide."""
+    return draw(measure(path, width - LABEL), gaps, encoding=encoding)
 
 
 def bars(text: str) -> list[str]:

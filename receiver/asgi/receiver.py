@@ -7,10 +7,8 @@ A ``Receiver`` is an ASGI application. Served by our own server or mounted into 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Coroutine
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +25,7 @@ from receiver.asgi.handshake import Handshake, deny
 from receiver.asgi.health import health_routes
 from receiver.asgi.open_stream import OpenStream
 from receiver.asgi.sweep import Sweep
+from receiver.asgi.watch import Watch
 from receiver.auth import open_authenticator
 from receiver.config import Config
 from receiver.errors import AccessDenied, ConfigError
@@ -37,11 +36,8 @@ from receiver.recordings import recover
 from receiver.records import Refused
 from receiver.sessions.registry import Registry
 from receiver.sessions.settings import SessionSettings
-from receiver.sinks.hub import Hub, SinkFigures
+from receiver.sinks.hub import Hub
 from receiver.tokens import Tokens
-
-FIGURES_S = 1.0
-"""How often figures that cost something to find are found."""
 
 log = logger("receiver")
 
@@ -55,16 +51,14 @@ class Receiver:
         self.hub = Hub(config.sinks, base=config.base, feeds_bytes=config.limits.feeds_bytes)
         self.registry = Registry(config.limits.streams, room=self._room)
         self.sweep = Sweep(config.server.latency_ms, self._after_slice)
-        self.recordings_directory = config.base / config.recordings.directory
+        self.recordings_directory = directory = config.base / config.recordings.directory
+        self._watch = Watch(directory, config.limits.free_bytes, self.hub, self.metrics)
         self._entered = False
         self.stopping = False
         """Not ready any more, though streams may still come: balancers are to notice first."""
-        self._disk_short = False
-        self._figures: dict[str, SinkFigures] = {}
         self._serving: set[asyncio.Task[Any]] = set()  # a task per admitted connection
         self._late: dict[asyncio.Task[None], OpenStream] = {}
         self._hurried = False
-        self._watcher: asyncio.Task[None] | None = None
         self._settings = {name: self._session_settings(name) for name in config.sources}
         self._app = Starlette(routes=[*self._source_routes(), *health_routes(self), *_unknown_paths()])
         self._app.router.redirect_slashes = False  # another path is an unknown path
@@ -79,7 +73,8 @@ class Receiver:
             await asyncio.to_thread(self.recordings_directory.mkdir, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError("recordings.directory", f"cannot be made: {error}") from None
-        self._watch_figures()
+        self.metrics.watch_streams_limit(lambda: self.registry.limit)
+        self.metrics.watch_draining(lambda: self.registry.draining)
         await self.hub.__aenter__()
         try:
             recovered = await asyncio.to_thread(
@@ -91,7 +86,7 @@ class Receiver:
         if recovered:
             log.info("recovered", streams=len(recovered), directory=str(self.recordings_directory))
         self.sweep.start()
-        self._watcher = asyncio.create_task(self._watch())
+        self._watch.start()
         return self
 
     async def __aexit__(
@@ -102,9 +97,7 @@ class Receiver:
         await self.end_all(EndReason.DRAIN)
         if self._late:
             await asyncio.wait(self._late)
-        if self._watcher is not None:
-            self._watcher.cancel()
-            self._watcher = None
+        self._watch.stop()
         self.sweep.stop()
         await self.hub.__aexit__(kind, error, traceback)
         await asyncio.to_thread(files.shutdown)
@@ -197,7 +190,7 @@ class Receiver:
         )
 
     def _room(self, source: str) -> str | None:
-        if self._disk_short:
+        if self._watch.disk_short:
             return "disk"
         return None if self.hub.room_for_stream(source) else "threads"
 
@@ -205,37 +198,6 @@ class Receiver:
         self.hub.flush()
         files.flush()
         self.metrics.loop_lagged(max(0.0, late_s))
-
-    def _watch_figures(self) -> None:
-        self.metrics.watch_streams_limit(lambda: self.registry.limit)
-        self.metrics.watch_draining(lambda: self.registry.draining)
-        self.metrics.watch_disk(self.recordings_directory)
-        for name in self.config.sinks:
-            self.metrics.watch_sink_queue(name, partial(self._queued_s, name))
-
-    async def _watch(self) -> None:
-        """Keep an eye on the disk and on what sinks lose."""
-        while True:
-            known, self._figures = self._figures, self.hub.figures()
-            for name, now in self._figures.items():
-                before = known.get(name, SinkFigures())
-                self.metrics.sink_dropped(name, now.dropped_s - before.dropped_s)
-                for _ in range(now.failures - before.failures):
-                    self.metrics.sink_failed(name)
-            self._disk_short = await asyncio.to_thread(self._is_disk_short, self.recordings_directory)
-            await asyncio.sleep(FIGURES_S)
-
-    def _queued_s(self, sink: str) -> float:
-        figures = self._figures.get(sink)
-        return 0.0 if figures is None else figures.queued_s
-
-    def _is_disk_short(self, directory: Path) -> bool:
-        while not directory.exists():  # somebody has removed it; it is made again with the next stream's folder
-            directory = directory.parent
-        try:
-            return shutil.disk_usage(directory).free < self.config.limits.free_bytes
-        except OSError:
-            return True
 
 
 def _upgrade_required(request: Request) -> Response:

@@ -276,7 +276,7 @@ def test_it_says_what_is_wrong_where_it_is_not_entered_or_twice(tmp_path: Path) 
     async def run() -> None:
         receiver = Receiver(configured(tmp_path))
         with pytest.raises(RuntimeError, match="async with receiver"):
-            await receiver({"type": "websocket"}, None, None)  # type: ignore[arg-type]
+            await receiver({"type": "websocket"}, None, None)  # type: ignore[arg-type]  # it is refused before they are used
         async with receiver:
             with pytest.raises(RuntimeError, match="entered once"):
                 await receiver.__aenter__()
