@@ -12,7 +12,7 @@ BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 TESTED := $(VENV)/.tested
 SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc' -not -name '.*' 2>/dev/null)
-SYSTEM_PACKAGES = sox libopus0
+SYSTEM_PACKAGES = jq libopus0 sox
 export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -69,7 +69,7 @@ lock: $(READY) ## resolve the dependencies anew, and write their hashes
 	@$(BIN)/python -m pip install --quiet --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-	    --extra opus --group dev --output-file requirements/dev.txt pyproject.toml
+	    --extra opus --extra g722 --extra plot --group dev --output-file requirements/dev.txt pyproject.toml
 	@echo "requirements/dev.txt is written; make test sets it up."
 
 clean: ## remove the environment and what tools left behind

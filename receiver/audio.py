@@ -19,6 +19,7 @@ class Encoding(StrEnum):
     PCMA = "PCMA"
     L16 = "L16"
     OPUS = "OPUS"
+    G722 = "G722"
 
 
 class AudioFormat(msgspec.Struct, frozen=True):
@@ -34,13 +35,21 @@ RATES: Mapping[Encoding, tuple[int, ...]] = {
     Encoding.PCMA: (8000, 16000),
     Encoding.L16: (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
     Encoding.OPUS: (8000, 12000, 16000, 24000, 48000),  # the rates a decoder can be asked for: RFC 6716, section 2.1.3
+    Encoding.G722: (16000,),
 }
 """Hertz that each encoding may have."""
 
 CHANNELS = (1, 2)
 
 # A telephone's 8000; the clock of OPUS always runs at 48000 (RFC 7587, section 4.1).
-_DEFAULT_RATE = {Encoding.PCMU: 8000, Encoding.PCMA: 8000, Encoding.L16: 8000, Encoding.OPUS: 48000}
+_DEFAULT_RATE = {
+    Encoding.PCMU: 8000,
+    Encoding.PCMA: 8000,
+    Encoding.L16: 8000,
+    Encoding.OPUS: 48000,
+    Encoding.G722: 16000,
+}
+_G722_CLOCK = 8000  # by an old mistake, which is kept: RFC 3551, section 4.5.2. Its samples have 16000 all the same.
 
 # Compared without case, "audio/", "x-" and the characters " . _ -". A bare "G711" is not here: it does not say which
 # law, and the wrong one is static for a whole call. Nor are the names of big-endian samples (s16be): the byte order is
@@ -50,6 +59,7 @@ _NAMES = {
     Encoding.PCMA: "pcma alaw g711a g711alaw pcmalaw",
     Encoding.L16: "l16 linear linear16 lin16 pcm pcm16 pcm16le pcms16 pcms16le s16 s16le lpcm lpcm16 int16",
     Encoding.OPUS: "opus rawopus libopus",
+    Encoding.G722: "g722 adpcmg722",  # not G.722.1 and G.722.2, which have nothing in common with it but the number
 }
 _ENCODINGS = {name: encoding for encoding, names in _NAMES.items() for name in names.split()}
 
@@ -81,9 +91,11 @@ def parse_format(
     assumed = (rate is None) + (channels is None)
     rate = _DEFAULT_RATE[known] if rate is None else rate
     channels = 1 if channels is None else channels
+    if known is Encoding.G722 and rate == _G722_CLOCK:
+        rate = _DEFAULT_RATE[known]
     if rate not in RATES[known]:
         _refuse(f"rate {_digits(rate)} of {known} is not supported")
-    if channels not in CHANNELS:
+    if channels not in (CHANNELS if known is not Encoding.G722 else CHANNELS[:1]):
         _refuse(f"{_digits(channels)} channels of {known} are not supported")
     return AudioFormat(known, rate, channels), assumed
 

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from receiver.problems import check_loopback, check_name, check_recordings_path, check_scalar, problem_at
-from receiver.routes import check_path, check_paths
+from receiver.routes import check_path, check_paths, check_public_url, check_token_part
 
 DEFAULT_TOKEN = "RECEIVER_TOKEN"  # noqa: S105 - the name of a variable, not a token
 
@@ -86,10 +86,9 @@ class Limits(Table):
     free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
 
 
-class Token(Table):
-    """Where one token is kept; its name is what logs and ``stream.json`` call it."""
+class SecretPlace(Table):
+    """Where a secret is kept."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     env: Annotated[str, Field(min_length=1)] | None = None
     file: FilePath | None = None
 
@@ -100,10 +99,15 @@ class Token(Table):
         return self
 
 
-class BearerAuth(Table):
-    """``Authorization: Bearer`` with one of several tokens."""
+class Token(SecretPlace):
+    """Where one token is kept; its name is what logs and ``stream.json`` call it."""
 
-    use: Literal["bearer"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class TokenAuth(Table):
+    """One of several tokens."""
+
     tokens: Annotated[tuple[Token, ...], Field(strict=False, min_length=1)]
 
     @field_validator("tokens")
@@ -112,6 +116,27 @@ class BearerAuth(Table):
         if len({token.name for token in tokens}) < len(tokens):
             raise ValueError("two tokens have the same name")
         return tokens
+
+
+class BearerAuth(TokenAuth):
+    """``Authorization: Bearer`` with one of the tokens."""
+
+    use: Literal["bearer"]
+
+
+class PathTokenAuth(TokenAuth):
+    """One of the tokens in the place of ``{token}`` in the source's path."""
+
+    use: Literal["path_token"]
+
+
+class TwilioSignatureAuth(Table):
+    """``X-Twilio-Signature`` with the account's auth token."""
+
+    use: Literal["twilio_signature"]
+    key: SecretPlace
+    secondary_key: SecretPlace | None = None
+    public_url: Annotated[str, AfterValidator(check_public_url)]
 
 
 class NoAuth(Table):
@@ -125,11 +150,16 @@ class Source(Table):
 
     path: Annotated[str, AfterValidator(check_path)] = "/stream"
     dialect: Literal["auto", "signalwire", "twilio"] = "auto"
-    auth: BearerAuth | NoAuth = Field(discriminator="use")
+    auth: BearerAuth | PathTokenAuth | TwilioSignatureAuth | NoAuth = Field(discriminator="use")
     l16_byte_order: Literal["little", "big"] | None = None  # None: the dialect's own
-    encodings: dict[str, Literal["PCMU", "PCMA", "L16", "OPUS"]] = {}
+    encodings: dict[str, Literal["PCMU", "PCMA", "L16", "OPUS", "G722"]] = {}
     counters: Literal["track", "ignore"] = "track"
     track_zero: Literal["shared", "own"] = "shared"
+
+    @model_validator(mode="after")
+    def _check_token_part(self) -> Self:
+        check_token_part(self.path, use=self.auth.use)
+        return self
 
 
 class Recordings(Table):
@@ -140,16 +170,17 @@ class Recordings(Table):
 
 
 class Captures(Table):
-    """Streams kept verbatim, as they arrived. Personal data: asked for, never given. Not there yet."""
+    """Streams kept verbatim, as they arrived. Personal data: asked for, never given."""
 
     enabled: bool = False
+    sources: Texts | None = None  # None: all
+    when: dict[str, Scalar] = {}
 
-    @field_validator("enabled")
-    @classmethod
-    def _check_enabled(cls, enabled: bool) -> bool:
-        if enabled:
-            raise ValueError("cannot be true yet: captures come with a later version")
-        return enabled
+
+class Privacy(Table):
+    """What of a call is not stored."""
+
+    digits: Literal["mask", "keep"] = "mask"
 
 
 class SinkConfig(Table):
@@ -159,12 +190,21 @@ class SinkConfig(Table):
     options: dict[str, Any] = {}  # validated by the plugin
     sources: Texts | None = None  # None: all
     when: dict[str, Scalar] = {}
-    overflow: Literal["drop_newest", "drop_oldest"] = "drop_newest"
-    on_error: Literal["stop"] = "stop"
+    overflow: Literal["drop_newest", "drop_oldest", "spill"] = "drop_newest"
+    on_error: Literal["stop", "restart"] = "stop"
     buffer_s: Positive = 30
     block_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
     threads: Count = 64
     finish_timeout_s: Seconds = 60
+
+    @property
+    def reads_back(self) -> bool:
+        """Whether it may have to read again what its stream has been."""
+        return self.overflow == "spill" or self.on_error == "restart"
+
+    def may_get(self, source: str | None) -> bool:
+        """Whether streams of a source, or of any (None), may be for it."""
+        return source is None or self.sources is None or source in self.sources
 
 
 class Log(Table):
@@ -197,6 +237,7 @@ class Config(Table):
     )
     recordings: Recordings = Recordings()
     captures: Captures = Captures()
+    privacy: Privacy = Privacy()
     sinks: dict[Name, SinkConfig] = Field(default_factory=default_sinks, validate_default=True)
     log: Log = Log()
 
@@ -224,6 +265,11 @@ class Config(Table):
         return self._base
 
     @property
+    def has_own_sources(self) -> bool:
+        """Whether somebody has configured sources; else there is the one that is there by itself."""
+        return not self._default_sources
+
+    @property
     def environ(self) -> Mapping[str, str]:
         """The variables that secrets may be in."""
         return self._environ
@@ -233,15 +279,15 @@ class Config(Table):
         if self.server.port and self.server.port == self.management.port:
             raise problem_at("management.port", "is the public listener's port, server.port, as well")
         check_paths({name: source.path for name, source in self.sources.items()})
-        for name, sink in self.sinks.items():
-            if unknown := sorted(set(sink.sources or ()) - set(self.sources)):
-                raise problem_at(f"sinks.{name}.sources", f"names no source: {', '.join(unknown)}")
+        chosen = {f"sinks.{name}.sources": sink.sources for name, sink in self.sinks.items()}
+        for key, sources in {**chosen, "captures.sources": self.captures.sources}.items():
+            if unknown := sorted(set(sources or ()) - set(self.sources)):
+                raise problem_at(key, f"names no source: {', '.join(unknown)}")
         return self
 
     def needs_token(self) -> bool:
         """Whether the source that is there by itself has no token: nothing in the environment, nothing in a file."""
-        tokens = [
-            token for source in self.sources.values() if source.auth.use == "bearer" for token in source.auth.tokens
-        ]
+        auths = [source.auth for source in self.sources.values()]
+        tokens = [token for auth in auths if isinstance(auth, TokenAuth) for token in auth.tokens]
         waits = any(token.env == DEFAULT_TOKEN for token in tokens)
         return self._default_sources and waits and not self._environ.get(DEFAULT_TOKEN)

@@ -1,4 +1,4 @@
-"""The paths of sources: which are allowed, and which would get in each other's way."""
+"""The paths of sources: which are allowed, which would get in each other's way, and what they are called outside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from receiver.problems import problem_at
 
 RESERVED = ("/livez", "/readyz", "/metrics")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+|\{[a-z][a-z0-9_]*\}")
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]"
+_PUBLIC_URL = re.compile(
+    rf"(?:wss|https)://(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*"
+)
 
 
 def check_path(path: str) -> str:
@@ -26,8 +30,6 @@ def check_path(path: str) -> str:
     variables = [segment for segment in segments if segment.startswith("{")]
     if len(set(variables)) < len(variables):
         raise ValueError("has the same {name} twice")
-    if "{token}" in variables:
-        raise ValueError("has {token}, which is kept for tokens in paths, and they come with a later version")
     for reserved in RESERVED:
         if _overlap(path, reserved):
             raise ValueError(f"would hide {reserved}")
@@ -39,6 +41,30 @@ def check_paths(paths: Mapping[str, str]) -> None:
     for (first, path), (second, other) in combinations(paths.items(), 2):
         if _overlap(path, other):
             raise problem_at(f"sources.{second}.path", f"one request could be for it and for sources.{first}")
+
+
+def check_token_part(path: str, *, use: str) -> None:
+    """A path has the part ``{token}`` where tokens are in paths, and nowhere else. Raises a problem for a validator."""
+    if use == "path_token" and "{token}" not in _segments(path):
+        raise problem_at("path", 'needs the part {token}, because auth.use is "path_token"')
+    if use != "path_token" and "{token}" in _segments(path):
+        raise problem_at("path", 'has the part {token}, which is only for auth.use = "path_token"')
+
+
+def check_public_url(url: str) -> str:
+    """What stands before a request's path in the address that a platform was given. Raises ValueError."""
+    if not url.startswith(("wss://", "https://")):
+        raise ValueError("must start with wss:// or https://")
+    if "?" in url or "#" in url:
+        raise ValueError("must not have a query or a fragment")
+    if "@" in url.split("/")[2]:
+        raise ValueError("must not have a user or a password")
+    if url.endswith("/"):
+        raise ValueError("must not end with /, because the request's path follows")
+    match = _PUBLIC_URL.fullmatch(url)
+    if match is None or (match["port"] and not 1 <= int(match["port"]) <= 65535):
+        raise ValueError("must be wss://host, with :port and a prefix like /calls where there is one")
+    return url
 
 
 def _segments(path: str) -> list[str]:

@@ -14,7 +14,8 @@ from receiver.errors import ProtocolError
     + [(name, Encoding.PCMA) for name in ("audio/x-alaw", "audio/PCMA", "PCMA", "g711a", "alaw", "G.711A", "a-law")]
     + [(name, Encoding.L16) for name in ("audio/x-L16", "audio/x-l16", "audio/L16", "L16", "linear16", "pcm_s16le")]
     + [(name, Encoding.L16) for name in ("PCM16", "audio/pcm", "LINEAR-16", "s16le")]
-    + [(name, Encoding.OPUS) for name in ("audio/opus", "OPUS", "audio/x-opus", "opus")],
+    + [(name, Encoding.OPUS) for name in ("audio/opus", "OPUS", "audio/x-opus", "opus")]
+    + [(name, Encoding.G722) for name in ("audio/G722", "G722", "audio/x-g722", "g.722", "G.722", "adpcm_g722")],
 )
 def test_an_encoding_goes_by_many_names(encoding: str, expected: Encoding) -> None:
     rate = RATES[expected][-1]
@@ -37,6 +38,10 @@ def test_an_encoding_goes_by_many_names(encoding: str, expected: Encoding) -> No
         ("PCMA/8000", AudioFormat(Encoding.PCMA, 8000), 1),
         ("audio/L16/16000/1", AudioFormat(Encoding.L16, 16000), 0),
         ("L16/8000/1@16000h@2c", AudioFormat(Encoding.L16, 16000, 2), 0),
+        ("G722@16000h", AudioFormat(Encoding.G722, 16000), 1),
+        ("G722@8000h@20i@1c@64000b", AudioFormat(Encoding.G722, 16000), 0),
+        ("G722/8000", AudioFormat(Encoding.G722, 16000), 1),
+        ("audio/G722;rate=8000", AudioFormat(Encoding.G722, 16000), 1),
     ],
 )
 def test_rate_and_channels_may_stand_in_the_name(encoding: str, expected: AudioFormat, assumed: int) -> None:
@@ -51,6 +56,12 @@ def test_what_is_not_said_is_assumed_and_counted(encoding: str, rate: int) -> No
     assert (format.rate, format.channels, assumed) == (rate, 1, 2)
     assert parse_format(encoding, rate, None)[1] == 1
     assert parse_format(encoding, None, 2)[1] == 1
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_g722_has_16_khz_whichever_of_its_two_clocks_is_said(rate: int) -> None:
+    assert parse_format("G722", rate, 1) == (AudioFormat(Encoding.G722, 16000), 0)
+    assert parse_format("G722", None, None) == (AudioFormat(Encoding.G722, 16000), 2)
 
 
 def test_a_field_wins_over_the_name() -> None:
@@ -74,7 +85,11 @@ def test_an_alias_does_not_lead_to_another_alias() -> None:
 @pytest.mark.parametrize(
     ("encoding", "rate", "channels", "named"),
     [
-        ("audio/G722", 16000, 1, "G722"),
+        ("audio/G729", 8000, 1, "G729"),
+        ("G.722.1", 16000, 1, "G.722.1"),
+        ("G7221", 16000, 1, "G7221"),
+        ("G722", 48000, 1, "48000 of G722"),
+        ("G722", 16000, 2, "2 channels of G722"),
         ("", None, None, "''"),
         ("G711", 8000, 1, "G711"),
         ("audio/s16be", 8000, 1, "s16be"),

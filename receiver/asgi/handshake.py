@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket
 
-from receiver.auth.authenticator import Authenticator
+from receiver.auth.authenticator import Authenticator, Upgrade
 from receiver.errors import AccessDenied
 
-WORDS = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 503: "Service Unavailable"}
+WORDS = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 503: "Service Unavailable"}
 """The whole of what a refused peer is told."""
 
 
@@ -36,9 +37,7 @@ class Handshake:
         """Whether the peer was let in (and answered with 101), and the name of the token that let it."""
         try:
             # Who has no token learns nothing about how full we are.
-            token = self._authenticator.authenticate(
-                websocket.scope["headers"], websocket.scope["query_string"], time.time()
-            )
+            token = self._authenticator.authenticate(upgrade_of(websocket), time.time())
             self._admit()
         except AccessDenied as denied:
             self._refused(denied, peer_address(websocket))
@@ -46,6 +45,13 @@ class Handshake:
             return False, None
         await websocket.accept()
         return True, token
+
+
+def upgrade_of(websocket: WebSocket) -> Upgrade:
+    """What an authenticator may know of a request."""
+    scope = websocket.scope
+    path = scope.get("raw_path") or quote(scope["path"]).encode()  # ASGI does not promise the first
+    return Upgrade(scope["headers"], path, scope["query_string"], websocket.path_params)
 
 
 async def deny(websocket: WebSocket, denied: AccessDenied) -> None:

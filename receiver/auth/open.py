@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from receiver.auth.authenticator import Upgrade
 
 
 class Open:
     """Lets everybody in. The configuration has to say ``use = "none"``, and the start warns about it."""
 
-    def authenticate(self, headers: Sequence[tuple[bytes, bytes]], query: bytes, at: float) -> None:
+    def authenticate(self, upgrade: Upgrade, at: float) -> None:
         """Nobody is refused, and no token has a name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from receiver.audio import Encoding
+from receiver.auth.twilio_signature import HEADER, signature
 from receiver.errors import ReceiverError
+from receiver.routes import check_public_url
 from receiver.simulate import SPEECH, Call, CallError, Outcome, Progress, duration_s, parse_keys, sides, speak
+from receiver.simulate.connection import parse_header
+from receiver.simulate.sending import parse_speed
 
 PLAIN_EVERY_S = 10.0  # of the call, between two lines of progress where there is no terminal
 
@@ -65,6 +69,19 @@ def call(
     token: Annotated[
         str, typer.Option(envvar="RECEIVER_TOKEN", help="Sent as a bearer token; never printed.", show_default=False)
     ] = "",
+    sign_with: Annotated[
+        str,
+        typer.Option(
+            envvar="RECEIVER_TWILIO_KEY", help="Sign like Twilio, with this key; never printed.", show_default=False
+        ),
+    ] = "",
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands before the path in the address that is signed. Without it: as in --to, with wss.",
+            show_default=False,
+        ),
+    ] = None,
     speed: Annotated[str, typer.Option(help="1 is real time, 10 ten times faster, max without waiting.")] = "1",
     stop: Annotated[bool, typer.Option(help="End with a stop message.")] = True,
 ) -> None:
@@ -86,15 +103,18 @@ def call(
             byte_order="little" if byte_order is ByteOrder.LITTLE else "big",
             packet_ms=packet_ms,
             dialect=dialect,
-            parameters=dict(_pair(given, "=", "--parameter") for given in parameter or []),
+            parameters=dict(_parameter(given) for given in parameter or []),
             keys=parse_keys(digits),
             call_id=call_id,
             stop=stop,
         )
-        headers = [_pair(given, ":", "--header") for given in header or []]
+        headers = [parse_header(given) for given in header or []]
+        signed_url = _signed_url(to, public_url)
+        if sign_with:
+            headers.append((HEADER, signature(sign_with, signed_url)))
         with _progress(errors, duration_s(sides(asked).values())) as progress:
             outcome = asyncio.run(
-                speak(asked, url=to, token=token, headers=headers, speed=_speed(speed), progress=progress)
+                speak(asked, url=to, token=token, headers=headers, speed=parse_speed(speed), progress=progress)
             )
     except ReceiverError as error:
         errors.print(f"receiver call: {escape(str(error))}")
@@ -130,21 +150,24 @@ def report(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _pair(given: str, separator: str, option: str) -> tuple[str, str]:
-    name, found, value = given.partition(separator)
-    if not found or not name.strip():  # not the text itself: a header may hold a secret
-        raise CallError(f"{option}: must be NAME{separator}VALUE")
-    return name.strip(), value.strip() if separator == ":" else value
+def _parameter(given: str) -> tuple[str, str]:
+    name, found, value = given.partition("=")
+    if not found or not name.strip():
+        raise CallError("--parameter: must be NAME=VALUE")
+    return name.strip(), value
 
 
-def _speed(given: str) -> float:
+def _signed_url(to: str, public_url: str | None) -> str:
+    """The address as Twilio would have been given it: it takes no other scheme than wss."""
+    address = to.partition("#")[0].partition("://")[2]
+    if public_url is None:
+        return f"wss://{address}"
     try:
-        speed = math.inf if given == "max" else float(given)
-    except ValueError:
-        speed = math.nan
-    if not speed > 0:
-        raise CallError(f"--speed {given}: must be a number above 0, or max")
-    return speed
+        origin = check_public_url(public_url)
+    except ValueError as error:
+        raise CallError(f"--public-url: {error}") from None
+    path = re.search(r"[/?].*", address, re.DOTALL)
+    return origin + (path[0] if path else "")
 
 
 @contextlib.contextmanager

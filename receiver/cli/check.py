@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from receiver.auth.authenticator import SigningKey, TokenDigest
 from receiver.config import Config, Source
 from receiver.config_file import load_config
 from receiver.errors import ConfigError
-from receiver.media import opus
+from receiver.media import g722, opus
 from receiver.sinks.loading import load
-from receiver.tokens import Tokens
+from receiver.tokens import Keys, Tokens
 
 OPUS_LIBRARIES = {"libopus": "decoded by libopus", "pyav": "decoded by PyAV"}
 NO_OPUS = "would be refused: install libopus (Debian: libopus0) or media-stream-receiver[opus]"
+NO_G722 = "would be refused: install media-stream-receiver[g722]"
 
 
 def check(
@@ -57,15 +59,23 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     if not config.sinks:
         yield "sinks", "none: nothing listens (warning)"
     yield "OPUS", OPUS_LIBRARIES.get(str(opus.backend()), NO_OPUS)
+    yield "G722", "decoded by libg722" if g722.available() else NO_G722
     yield "recordings", _recordings(config)
 
 
 def _auth(config: Config, name: str, source: Source) -> str:
-    if source.auth.use == "none":
+    auth = source.auth
+    if auth.use == "none":
         return "auth none: everybody may connect (warning)"
+    if auth.use == "twilio_signature":
+        return f"auth {auth.use}: {_names(Keys(config, name)())} at {auth.public_url}{source.path}"
     if config.needs_token():
-        return "auth bearer: a token will be made at the start, as RECEIVER_TOKEN is not set"
-    return f"auth bearer: {', '.join(token.name for token in Tokens(config, name)())}"
+        return f"auth {auth.use}: a token will be made at the start, as RECEIVER_TOKEN is not set"
+    return f"auth {auth.use}: {_names(Tokens(config, name)())}"
+
+
+def _names(secrets: Sequence[TokenDigest | SigningKey]) -> str:
+    return ", ".join(secret.name for secret in secrets)
 
 
 def _recordings(config: Config) -> str:

@@ -1,16 +1,25 @@
 """Whoever may not connect is answered by an HTTP status, before any 101, and learns nothing from the answer."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import io
 import json
+import logging
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from receiver import logs
 
 TOKEN = "a-token-of-the-tests"
 STOP = '{"event":"stop","sequenceNumber":"3"}'
@@ -249,6 +258,192 @@ def test_a_token_of_one_source_is_none_of_anothers(running: Callable[..., Any], 
             assert parts(await ask(server.public, bearer(b"token-of-two"), path=b"/one"))[0] == 401
 
     asyncio.run(main())
+
+
+INSIDE = {
+    "default": {
+        "path": "/calls/{token}/{tenant}",
+        "auth": {"use": "path_token", "tokens": [{"name": "main", "env": "RECEIVER_TOKEN"}]},
+    }
+}
+KEY = "0123456789abcdef0123456789abcdef"
+PUBLIC = "wss://voice.example.com/below"
+
+
+def signing(path: str = "/signed/{tenant}", **auth: Any) -> dict[str, Any]:
+    auth = {"use": "twilio_signature", "key": {"file": "key"}, "public_url": PUBLIC, **auth}
+    return {"default": {"path": path, "dialect": "twilio", "auth": auth}}
+
+
+def signed(path: str, key: str = KEY, public_url: str = PUBLIC) -> bytes:
+    """Twilio's header for a path, without our code."""
+    digest = hmac.new(key.encode(), (public_url + path).encode(), hashlib.sha1).digest()
+    return b"X-Twilio-Signature: " + base64.b64encode(digest)
+
+
+FORBIDDEN = (403, b"Forbidden\n", {"content-length", "content-type", "date", "connection"})
+WRONG_PATHS = [
+    *(RIGHT[:end] for end in range(1, len(RIGHT))),
+    *(RIGHT + extra for extra in (b"x", b"%00", b"%20", b"%2e", b"%ff", b"%", b";a=b", b"=", b"&")),
+    *(extra + RIGHT for extra in (b"x", b"%00", b"%20", b"%2e", b"%ff", b"%", b";")),
+    *(RIGHT.upper(), RIGHT[::-1], RIGHT * 2, RIGHT.replace(b"a", b"%2561"), b"{token}", b"%7Btoken%7D", b"main", b"*"),
+    *(b"null", b"%C0%AE", b"x" * 4000, hashlib.sha256(RIGHT).hexdigest().encode(), b"Bearer%20" + RIGHT),
+]
+ELSEWHERE = [b"/calls/" + RIGHT, b"/calls//x", b"/calls/./" + RIGHT, b"/" + RIGHT + b"/x", b"/calls/x/" + RIGHT + b"/x"]
+
+
+def test_a_token_in_the_path_is_let_in_and_every_other_is_answered_with_403_and_always_the_same(
+    running: Callable[..., Any],
+) -> None:
+    async def main() -> None:
+        async with running(sources=INSIDE) as server:
+            for wrong in WRONG_PATHS:
+                status, fields, body = parts(await ask(server.public, path=b"/calls/" + wrong + b"/acme"))
+                assert (status, body, set(fields)) == FORBIDDEN, wrong
+            for headers in (
+                [bearer(RIGHT)],
+                [b"Cookie: token=" + RIGHT],
+                [b"X-Original-URL: /calls/" + RIGHT + b"/acme"],
+            ):
+                answer = parts(await ask(server.public, *headers, path=b"/calls/x/acme?token=" + RIGHT))
+                assert answer[0] == 403, headers
+            for path in ELSEWHERE:
+                assert parts(await ask(server.public, path=path))[0] in (403, 404), path
+            assert len(server.receiver.registry) == 0
+            for right in (RIGHT, b"%61" + RIGHT[1:]):  # RFC 3986, section 6.2.2.2: the same path
+                assert parts(await ask(server.public, path=b"/calls/" + right + b"/acme"))[0] == 101
+
+    asyncio.run(main())
+
+
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def wrong_signatures() -> Iterator[Headers]:
+    right = signed("/signed/acme")
+    name, value = right.split(b": ")
+    yield []
+    for place in range(len(value)):
+        yield [name + b": " + value[:place] + (b"A" if value[place : place + 1] != b"A" else b"B") + value[place + 1 :]]
+    for spare in (1, 2, 3):  # bits that base64 has to spare
+        yield [right[:-2] + BASE64[(at := BASE64.index(right[-2])) ^ spare : (at ^ spare) + 1] + b"="]
+    yield from (
+        [right[:-1]],
+        [right + b"="],
+        [right + b", " + value],
+        [name + b":"],
+        [name + b": \xff"],
+        [name + b": x"],
+    )
+    yield from ([right, right], [right, name + b": x"], [name.lower() + b": x", right])
+    yield from ([b"X-Signalwire-Signature: " + value], [b"Authorization: " + value], [bearer(KEY.encode())])
+    for path in (
+        "",
+        "/",
+        "/signed",
+        "/signed/acm",
+        "/signed/acmE",
+        "/signed/acme?",
+        "/signed/acme?a=1",
+        "/signed/acme//",
+    ):
+        yield [signed(path)]
+    for public_url in ("ws://voice.example.com/below", "wss://voice.example.com", "wss://evil.example/below", ""):
+        yield [signed("/signed/acme", public_url=public_url), b"X-Forwarded-Host: evil.example"]
+    for key in ("", KEY[:-1], KEY.upper(), f"{KEY}\n", "main", TOKEN):
+        yield [signed("/signed/acme", key)]
+
+
+@pytest.mark.blocks  # a key's file is small and local, and read on the loop
+def test_a_signed_request_is_let_in_and_every_other_is_answered_with_403_and_always_the_same(
+    running: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text(KEY)
+
+    async def main() -> None:
+        async with running(sources=signing()) as server:
+            for headers in wrong_signatures():
+                status, fields, body = parts(await ask(server.public, *headers, path=b"/signed/acme"))
+                assert (status, body, set(fields)) == FORBIDDEN, headers
+            for path in (b"/signed/other", b"/signed/acme?", b"/signed/acm?e=", b"/signed/acme?a=1", b"/signed/%61cme"):
+                status = parts(await ask(server.public, signed("/signed/acme"), path=path))[0]
+                assert status == (101 if path.endswith(b"?") else 403), path
+            for path in (b"/signed", b"/signed/acme/", b"/below/signed/acme"):
+                assert parts(await ask(server.public, signed("/signed/acme"), path=path))[0] == 404, path
+            for path in ("/signed/acme", "/signed/a%20b", "/signed/acme?a=1&b=2"):
+                assert parts(await ask(server.public, signed(path), path=path.encode()))[0] == 101, path
+
+    asyncio.run(main())
+
+
+def everything_in(folder: Path) -> str:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return "".join(f"{path}\n" + path.read_bytes().decode("latin-1") for path in files)
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What this process logs as ``receiver serve`` does at its most talkative, and the libraries beyond that."""
+    root, told = logging.getLogger(), io.StringIO()
+    names = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets", "websockets.server", "asyncio")
+    before = list(root.handlers), root.level, [(name, logging.getLogger(name).level) for name in names]
+    logs.configure("debug", "json", told)
+    yield told
+    root.handlers[:], root.level = before[0], before[1]
+    for name, level in before[2]:
+        logging.getLogger(name).setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.blocks  # looks at the disk
+@pytest.mark.parametrize("use", ["path_token", "twilio_signature"])
+def test_no_secret_of_a_source_appears_anywhere(
+    running: Callable[..., Any], hello: Callable[..., Any], tmp_path: Path, logged: io.StringIO, use: str
+) -> None:
+    secret, wrong = (TOKEN, "someone-elses-token") if use == "path_token" else (KEY, "f" * 32)
+    (tmp_path / "key").write_text(KEY)
+
+    def request(secret: str) -> tuple[str, dict[str, str]]:
+        """A path and headers: the proxies in between have written the address into a few more."""
+        path = f"/calls/{secret}/acme" if use == "path_token" else "/signed/acme"
+        signature = signed(path, secret).decode().partition(": ")[2]
+        address = f"https://voice.example.com{path}"
+        proxies = {"X-Original-URI": path, "X-Forwarded-Uri": path, "Referer": address, "X-Rewrite-URL": address}
+        return path, {**proxies, "X-Twilio-Signature": signature}
+
+    async def main() -> tuple[dict[str, Any], str]:
+        sources = INSIDE if use == "path_token" else signing()
+        asyncio.get_running_loop().set_debug(True)
+        async with running(sources=sources, captures={"enabled": True}) as server:
+            for name in ("uvicorn.error", "uvicorn.access", "websockets.server"):
+                logging.getLogger(name).setLevel(1)
+            path, headers = request(secret)
+            async with connect(f"ws://{server.public}{path}", additional_headers=headers, proxy=None) as ws:
+                await hello(ws)
+                while not list(server.root.rglob("journal.jsonl")):
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
+                seen = everything_in(server.root)
+                await ws.send(STOP)
+            (told,) = await recorded(server, 1)
+            refused, headers = request(wrong)
+            with pytest.raises(InvalidStatus) as answer:
+                await connect(f"ws://{server.public}{refused}", additional_headers=headers, proxy=None)
+            seen += repr(answer.value.response)
+            for asked in (path, refused):
+                seen += (await ask(server.public, path=asked.encode(), upgrade=False)).decode()
+                seen += (await ask(server.public, path=f"{asked}/more".encode())).decode()
+            scraped = await asyncio.to_thread(urllib.request.urlopen, f"http://{server.management}/metrics", timeout=20)
+            with scraped:
+                seen += scraped.read().decode()
+            return told, seen + everything_in(server.root)
+
+    told, seen = asyncio.run(main())
+    assert told["path_parameters"] == {"tenant": "acme"}
+    assert told["token"] == ("main" if use == "path_token" else "key")
+    assert "capture.jsonl" in seen and "handshake_refused" in logged.getvalue()
+    for text in (secret, wrong, signed("/signed/acme").decode().partition(": ")[2]):
+        assert text not in seen and text not in logged.getvalue()
 
 
 def test_an_unknown_path_is_not_found_with_a_token_or_without(running: Callable[..., Any]) -> None:

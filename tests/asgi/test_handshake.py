@@ -1,6 +1,7 @@
 """Whoever may not connect is told so by a status before the upgrade, and learns nothing else."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.routing import Mount, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import InvalidStatus
 
-from receiver.asgi.handshake import deny, peer_address
+from receiver.asgi.handshake import deny, peer_address, upgrade_of
 from receiver.asgi.protocol import WebSocketProtocol
 from receiver.errors import AccessDenied
 
@@ -32,8 +33,8 @@ async def refusal(dialling: connect) -> tuple[int, dict[str, str], bytes]:
 
 
 @asynccontextmanager
-async def serving(endpoint: Callable[[WebSocket], Any], bound: socket.socket) -> AsyncIterator[None]:
-    app = Starlette(routes=[WebSocketRoute("/", endpoint)])
+async def serving(endpoint: Callable[[WebSocket], Any], bound: socket.socket, app: Any = None) -> AsyncIterator[None]:
+    app = app or Starlette(routes=[WebSocketRoute("/", endpoint)])
     config = uvicorn.Config(app, ws=WebSocketProtocol, http="h11", log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[bound]))
@@ -130,6 +131,35 @@ def test_a_status_without_a_word_of_its_own_is_refused_in_general() -> None:
         assert (status, body, headers["x-hint"]) == (429, b"Refused\n", "later")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_an_authenticator_is_told_the_path_as_it_was_sent_with_the_prefix_of_a_mount(raw: bool) -> None:
+    async def endpoint(websocket: WebSocket) -> None:
+        upgrade = upgrade_of(websocket)
+        await websocket.accept()
+        told = {"path": upgrade.path.decode(), "query": upgrade.query.decode(), "parameters": dict(upgrade.parameters)}
+        await websocket.send_json({**told, "headers": [name.decode() for name, _ in upgrade.headers]})
+        await websocket.close()
+
+    mounted = Starlette(routes=[Mount("/below/{tenant}", routes=[WebSocketRoute("/calls/{token}", endpoint)])])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await mounted({name: value for name, value in scope.items() if raw or name != "raw_path"}, receive, send)
+
+    async def run() -> dict[str, Any]:
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            async with serving(endpoint, bound, app):
+                url = f"ws://127.0.0.1:{bound.getsockname()[1]}/below/acme/calls/a%20%7eb?x=%20&y"
+                async with connect(url, additional_headers={"X-One": "1"}, proxy=None) as connection:
+                    told: dict[str, Any] = json.loads(await connection.recv())
+        return told
+
+    told = asyncio.run(run())
+    assert told["path"] == ("/below/acme/calls/a%20%7eb" if raw else "/below/acme/calls/a%20~b")
+    assert told["query"] == "x=%20&y"
+    assert told["parameters"] == {"tenant": "acme", "token": "a ~b"}
+    assert "x-one" in told["headers"]
 
 
 def test_a_peer_without_an_address_has_an_empty_one(tmp_path: Path) -> None:

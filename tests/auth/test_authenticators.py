@@ -8,8 +8,9 @@ from typing import get_args
 import pytest
 
 from receiver.auth import AUTHENTICATORS, open_authenticator
-from receiver.auth.bearer import Bearer, token_digest
-from receiver.auth.open import Open
+from receiver.auth.authenticator import Credentials, SigningKey, Upgrade
+from receiver.auth.token_digest import token_digest
+from receiver.auth.twilio_signature import HEADER, signature
 from receiver.config import Source
 from receiver.errors import AccessDenied
 
@@ -21,20 +22,40 @@ def test_every_authenticator_that_can_be_configured_is_registered_under_its_name
     assert configurable == set(AUTHENTICATORS)
 
 
-def test_bearer_asks_for_a_token_and_none_does_not() -> None:
-    bearer = open_authenticator("bearer", lambda: [token_digest("main", "x")])
-    assert isinstance(bearer, Bearer)
-    assert bearer.authenticate([(b"authorization", b"Bearer x")], b"", 0.0) == "main"
-    with pytest.raises(AccessDenied):
-        bearer.authenticate([], b"", 0.0)
-    nobody = open_authenticator("none", list)
-    assert isinstance(nobody, Open)
-    assert nobody.authenticate([], b"", 0.0) is None
+def test_each_asks_for_what_it_is_called_after_and_none_for_nothing() -> None:
+    url = "wss://voice.example.com"
+    credentials = Credentials(lambda: [token_digest("main", "x")], lambda: [SigningKey("key", "k")], url)
+    signed = (HEADER.encode(), signature("k", f"{url}/a").encode())
+    upgrades = {
+        "bearer": Upgrade([(b"authorization", b"Bearer x")], b"/a"),
+        "path_token": Upgrade([], b"/a", parameters={"token": "x"}),
+        "twilio_signature": Upgrade([signed], b"/a"),
+        "none": Upgrade([], b"/a"),
+    }
+    names = {"bearer": "main", "path_token": "main", "twilio_signature": "key", "none": None}
+    assert set(upgrades) == set(AUTHENTICATORS)
+    for use in AUTHENTICATORS:
+        authenticator = open_authenticator(use, credentials)
+        assert authenticator.authenticate(upgrades[use], 0.0) == names[use]
+        for other in upgrades.keys() - {use} if use != "none" else ():
+            with pytest.raises(AccessDenied):
+                authenticator.authenticate(upgrades[other], 0.0)
+
+
+def test_without_tokens_or_keys_nobody_comes_in() -> None:
+    for use in AUTHENTICATORS.keys() - {"none"}:
+        with pytest.raises(AccessDenied):
+            open_authenticator(use, Credentials()).authenticate(Upgrade([], b"/a", parameters={"token": ""}), 0.0)
+
+
+def test_a_request_and_a_key_show_nothing() -> None:
+    assert repr(Upgrade([(b"a", b"s3cr3t")], b"/s3cr3t", b"s3cr3t", {"token": "s3cr3t"})) == "Upgrade()"
+    assert repr(SigningKey("key", "s3cr3t")) == "SigningKey(name='key')"
 
 
 def test_an_unknown_authenticator_is_an_error() -> None:
     with pytest.raises(KeyError):
-        open_authenticator("guess", list)
+        open_authenticator("guess", Credentials())
 
 
 def test_authentication_loads_no_loop_no_server_and_no_configuration() -> None:

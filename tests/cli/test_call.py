@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import signal
@@ -130,6 +133,34 @@ def test_an_empty_token_is_no_token(listener: Listener, audio: str) -> None:
     assert "authorization" not in listener.headers
 
 
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        ((), "wss://127.0.0.1:{port}/stream?a=1"),
+        (("--public-url", "wss://voice.example.com"), "wss://voice.example.com/stream?a=1"),
+        (("--public-url", "https://voice.example.com/below"), "https://voice.example.com/below/stream?a=1"),
+    ],
+)
+def test_a_call_can_be_signed_like_twilios(
+    listener: Listener, audio: str, arguments: tuple[str, ...], address: str
+) -> None:
+    key = "s3cret-key"
+    done = run("--to", f"{listener.url}?a=1", "--inbound", audio, "--speed", "max", "--sign-with", key, *arguments)
+    assert done.exit_code == 0, done.output
+    signed = address.format(port=listener.server.socket.getsockname()[1])
+    digest = hmac.new(key.encode(), signed.encode(), hashlib.sha1).digest()
+    assert listener.headers["x-twilio-signature"] == base64.b64encode(digest).decode()
+    assert key not in done.output
+
+
+def test_the_key_may_be_in_the_environment_and_without_one_nothing_is_signed(listener: Listener, audio: str) -> None:
+    arguments = ["--to", listener.url, "--inbound", audio, "--speed", "max"]
+    for key in ("s3cret-key", ""):
+        done = CliRunner(env={"RECEIVER_TOKEN": TOKEN, "RECEIVER_TWILIO_KEY": key}).invoke(APP, arguments)
+        assert done.exit_code == 0, done.output
+        assert ("x-twilio-signature" in listener.headers) == bool(key)
+
+
 def test_nobody_there_exits_1(audio: str) -> None:
     done = run("--to", "ws://127.0.0.1:1/", "--inbound", audio)
     assert done.exit_code == 1 and "failed" in done.stdout
@@ -149,6 +180,8 @@ def test_nobody_there_exits_1(audio: str) -> None:
         (("--codec", "MP3"), "MP3"),
         (("--dialect", "klingon"), "klingon"),
         (("--packet-ms", "0"), "packets of 0 ms"),
+        (("--sign-with", "s3cret", "--public-url", "ws://a.example"), "--public-url: must start with wss:// or https"),
+        (("--public-url", "ws://s3cret@a.example"), "--public-url: must start with wss:// or https"),
     ],
 )
 def test_wrong_use_exits_2_and_names_what_is_wrong(arguments: tuple[str, ...], problem: str) -> None:

@@ -76,6 +76,28 @@ def test_sources_tokens_and_sinks_are_listed_by_name_and_no_token_is_shown(tmp_p
     assert TOKEN not in result.output
 
 
+def test_tokens_in_paths_and_signatures_are_listed_without_their_secrets(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN.replace("~", "-"))
+    (tmp_path / "key").write_text(TOKEN)
+    result = run("""
+        [sources.inside]
+        path = "/calls/{token}"
+        auth = { use = "path_token", tokens = [{ name = "old", file = "token" }, { name = "new", file = "token" }] }
+        [sources.signed]
+        path = "/signed"
+        [sources.signed.auth]
+        use = "twilio_signature"
+        key = { file = "key" }
+        secondary_key = { file = "key" }
+        public_url = "wss://voice.example.com/below"
+    """)
+    assert result.exit_code == 0, result.output
+    assert "/calls/{token}  dialect auto  auth path_token: old, new\n" in result.stdout
+    said = "auth twilio_signature: key, secondary_key at wss://voice.example.com/below/signed\n"
+    assert f"/signed  dialect auto  {said}" in result.stdout
+    assert TOKEN[:20] not in result.output
+
+
 def test_what_a_plugins_own_check_finds_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "async def sink(stream, events): ...\nasync def check():\n    return ['no licence', 'no model']\n"
@@ -95,6 +117,10 @@ def test_what_a_plugins_own_check_finds_stops_the_start(tmp_path: Path) -> None:
         (
             "[sources.a]\nauth = { use = 'bearer', tokens = [{ name = 'main', env = 'NOT_SET' }] }",
             "sources.a.auth.tokens.0",
+        ),
+        (
+            "[sources.a.auth]\nuse = 'twilio_signature'\npublic_url = 'wss://a.example'\nkey = { env = 'NOT_SET' }",
+            "sources.a.auth.key: the environment variable NOT_SET is not set",
         ),
     ],
 )
@@ -141,6 +167,14 @@ def test_the_library_that_decodes_opus_is_named(monkeypatch: pytest.MonkeyPatch)
     result = run()
     assert result.exit_code == 0
     assert re.search("^OPUS +would be refused: install libopus", result.stdout, re.MULTILINE)
+
+
+def test_whether_g722_can_be_decoded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.search("^G722 +decoded by libg722$", run().stdout, re.MULTILINE)
+    monkeypatch.setitem(sys.modules, "G722", None)
+    result = run()
+    assert result.exit_code == 0
+    assert re.search(r"^G722 +would be refused: install media-stream-receiver\[g722\]$", result.stdout, re.MULTILINE)
 
 
 def test_no_server_is_loaded_for_it() -> None:

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from receiver.auth.bearer import Bearer, token_digest
+from receiver.auth.authenticator import Upgrade
+from receiver.auth.bearer import Bearer
+from receiver.auth.token_digest import path_token_digest, token_digest
 from receiver.cli.token import token
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -38,4 +40,5 @@ def test_what_is_made_lets_a_peer_in(capsys: pytest.CaptureFixture[str]) -> None
     token()
     made = capsys.readouterr().out.strip()
     bearer = Bearer(lambda: [token_digest("main", made)])
-    assert bearer.authenticate([(b"authorization", f"Bearer {made}".encode())], b"", 0.0) == "main"
+    assert bearer.authenticate(Upgrade([(b"authorization", f"Bearer {made}".encode())]), 0.0) == "main"
+    assert path_token_digest("main", made) == token_digest("main", made)

@@ -32,6 +32,21 @@ def test_a_format_gets_the_decoder_that_reads_it(encoding: Encoding, payload: by
     assert decoder.damaged() == []
 
 
+def test_g722_is_read_at_its_own_rate() -> None:
+    decoder = decoder_for(AudioFormat(Encoding.G722, 16000), l16_byte_order="little")
+    assert (decoder.rate, decoder.samples_in(b"\xff\xff")) == (16000, 4)
+    assert len(decoder.decode([b"\xff", b"\xff"])) == 4
+
+
+def test_g722_without_its_package_is_refused_as_a_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "G722", None)
+    with pytest.raises(ProtocolError) as caught:
+        decoder_for(AudioFormat(Encoding.G722, 16000), l16_byte_order="little")
+    assert caught.value.code == 4415
+    assert "media-stream-receiver[g722]" in caught.value.reason
+    assert len(caught.value.reason.encode()) <= 120
+
+
 def test_the_byte_order_of_l16_is_the_sources() -> None:
     assert decoder_for(AudioFormat(Encoding.L16, 8000), l16_byte_order="big").decode([b"\x00\x01"]).tolist() == [1]
 

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from receiver.audio import Encoding
+from receiver.errors import ReceiverError
+from receiver.media.g722 import G722Decoder
 from receiver.simulate.encoding import OPUS_PACKETS_MS, RATES, WIRE_NAMES, encoder
 
 EVERY = np.arange(-32768, 32768).astype(np.int16)
 
 
-def by_ffmpeg(payload: bytes, coding: str) -> np.ndarray:
-    command = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        "-v",
-        "error",
-        "-f",
-        coding,
-        "-ar",
-        "8000",
-        "-i",
-        "-",
-        "-f",
-        "s16le",
-        "-",
-    ]
+def by_ffmpeg(payload: bytes, coding: str, *, rated: bool = True) -> np.ndarray:
+    rate = ["-ar", "8000"] if rated else []  # not a coding with a rate of its own
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", coding, *rate, "-i", "-", "-f", "s16le", "-"]
     done = subprocess.run(command, input=payload, capture_output=True, check=True, timeout=20)
     return np.frombuffer(done.stdout, np.int16)
 
@@ -70,6 +61,19 @@ def packet_ms(packet: bytes) -> float:
     else:
         frame = (2.5, 5, 10, 20)[config & 3]
     return frame * (1, 2, 2, packet[1] & 0x3F if code == 3 else 0)[code]
+
+
+def test_g722_comes_out_of_another_decoder_as_out_of_ours() -> None:
+    encode = encoder(Encoding.G722, 16000)
+    payload = b"".join(encode(packet) for packet in np.split(EVERY, 32))
+    assert len(payload) == len(EVERY) // 2
+    assert np.array_equal(by_ffmpeg(payload, "g722", rated=False), G722Decoder().decode([payload]))
+
+
+def test_g722_without_its_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "G722", None)
+    with pytest.raises(ReceiverError, match=r"media-stream-receiver\[g722\]"):
+        encoder(Encoding.G722, 16000)
 
 
 def test_every_encoding_has_a_name_on_the_wire_and_its_rates() -> None:
