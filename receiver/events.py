@@ -19,13 +19,17 @@ from receiver.audio import AudioFormat
 Samples = npt.NDArray[np.int16]
 
 
+MASKED = "X"
+"""Stands for a pressed key where the key itself is not stored."""
+
+
 class Cause(StrEnum):
     """Why a span of a track has no audio."""
 
     LOST = "lost"  # the peer's own counter says that it was sent
     UNSENT = "unsent"  # the peer's clock moved on without audio, e.g. suppressed silence
     REJECTED = "rejected"  # it arrived and could not be decoded
-    PAUSED = "paused"  # nobody was to hear it
+    PAUSED = "paused"  # withheld: nobody was to hear it
     DROPPED = "dropped"  # this sink was too slow, or came later
 
 

@@ -46,6 +46,11 @@ class File:
         self._cost = 0
         self._queued = False
 
+    @property
+    def written(self) -> bool:
+        """Whether it was closed and all of it has been written, or never will be."""
+        return self.done is not None and self.done.done()
+
     def append(self, data: Data) -> None:
         """Queue bytes, C-contiguous and not changed afterwards: they are kept by reference. Never waits.
 

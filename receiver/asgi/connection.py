@@ -1,7 +1,11 @@
 """One connection: reads into the session, hands its events on, and ends every stream by the same path.
 
-receive() ─► pending ─ sweep ─► session ─► OpenStream ─┬─► recording (journal, stream.json)
-                                                       └─► listeners (sinks)
+receive() ─► pending ─ sweep ─► session ─┬─► capture (what may be kept of the messages)
+                                         └─► OpenStream ─┬─► recording (journal, stream.json)
+                                                         └─► listeners (sinks)
+
+The session's time is ours since the connection was accepted, in whole microseconds, as the capture has it: played from
+there, the stream is the same.
 """
 
 from __future__ import annotations
@@ -9,17 +13,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from receiver.asgi.handshake import peer_address
-from receiver.asgi.open_stream import OpenStream, RecordingNotMade
 from receiver.asgi.protocol import end_of
 from receiver.asgi.stream_id import new_stream_id
+from receiver.auth.path_token import PARAMETER
+from receiver.captures.capture import VERSION, End, Header, Pause, storable_headers
+from receiver.captures.writer import CaptureWriter
 from receiver.events import EndReason, Event, Started
 from receiver.logs import logger
+from receiver.open_stream import OpenStream, RecordingNotMade
 from receiver.sessions.session import Session
 from receiver.stream import StreamFacts
 
@@ -31,6 +40,9 @@ PENDING_BYTES = 262_144
 
 PROGRESS_S = 1.0
 """How often the journal is told how far the tracks are: after a crash, that is what is known."""
+
+PEERS_WORD = frozenset({EndReason.CLOSE, EndReason.FIN, EndReason.RESET})
+"""Ends that are not ours to explain: a close frame, or nothing at all."""
 
 log = logger("receiver.connection")
 
@@ -44,11 +56,22 @@ class Connection:
         self._websocket = websocket
         self._token = token
         self._loop = asyncio.get_running_loop()
-        self._session = Session(at=self._loop.time(), settings=receiver.settings_of(source))
+        self._accepted_at = self._loop.time()
+        self._accepted = datetime.now(UTC)
+        self._session = Session(at=0.0, settings=receiver.settings_of(source))
+        self._capture: CaptureWriter | None = None
+        if receiver.may_capture(source):
+            self._capture = CaptureWriter()
+            self._session.kept = []
+        self._paused = False
+        self._muted: set[str] = set()
+        self._close_frame: tuple[int | None, str] = (None, "")  # the peer's
+        self._ended_at = 0.0
         self._pending: list[str | bytes] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
         self._progress_at = 0.0
+        self._batch_at = 0.0
         self._log = log.bind(source=source)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._opening: asyncio.Task[None] | None = None
@@ -81,13 +104,15 @@ class Connection:
         """Hand on what arrived since the last sweep, and let time pass."""
         batch, self._pending, self._pending_bytes = self._pending, [], 0
         session, metrics = self._session, self._receiver.metrics
+        at = self._since_accepted(now)
         try:
             if batch:
-                self._take(session.receive(batch, now))
+                at = self._batch_at = round(max(at, self._batch_at + 1e-6), 6)  # each its own: see CaptureReader.read
+                self._take(self._receive(batch, at), at)
                 metrics.delivered(now - self._pending_since)
                 metrics.received(self._source, session.kinds)
                 session.kinds.clear()
-            self._take(session.tick(now))
+            self._take(session.tick(at), at)
             if self._stream is not None and now - self._progress_at >= PROGRESS_S:
                 self._progress_at = now
                 self._stream.progress(session.counters)
@@ -98,7 +123,55 @@ class Connection:
         """End the stream now: because the connection did, or because we stop."""
         now = self._loop.time()
         self.sweep(now)  # what arrived before counts
-        self._take(self._session.close(reason, now))
+        at = self._since_accepted(now)
+        self._take(self._session.close(reason, at), at)
+
+    def withhold(self, *, paused: bool | None = None, mute: str | None = None, unmute: str | None = None) -> None:
+        """Pause or resume the stream, or one track of it: what arrives from here on is not heard, or is again."""
+        now = self._loop.time()
+        self.sweep(now)  # what arrived before is not touched
+        self._paused = self._paused if paused is None else paused
+        self._muted = {track for track in (self._muted | {mute}) - {unmute} if track is not None}
+        at = self._since_accepted(now)
+        withheld = Pause(at, None if self._paused else tuple(sorted(self._muted)))
+        events = self._session.withhold(withheld.tracks, at)
+        if self._capture is not None and self._session.reason is None:
+            self._capture.pause(withheld)
+        self._take(events, at)
+        self._log.info("stream_withheld", paused=self._paused, muted=sorted(self._muted), positions=self.positions)
+
+    @property
+    def facts(self) -> StreamFacts | None:
+        """What is known of the stream, from when its folder is there until it has ended."""
+        return None if self._stream is None or self._session.reason is not None else self._stream.facts
+
+    @property
+    def directory(self) -> Path | None:
+        """The folder of the stream, once it is there."""
+        return None if self._stream is None else self._stream.directory
+
+    @property
+    def withheld(self) -> tuple[bool, list[str]]:
+        """Whether the stream is paused, and which tracks are muted."""
+        return self._paused, sorted(self._muted)
+
+    @property
+    def positions(self) -> dict[str, tuple[int, int]]:
+        """Where each track is: samples, and their rate."""
+        return self._session.positions
+
+    def _receive(self, batch: list[str | bytes], at: float) -> Sequence[Event]:
+        """Have the session read a batch, and the capture keep what it may of it, also if the reading breaks."""
+        session = self._session
+        try:
+            return session.receive(batch, at)
+        finally:
+            if self._capture is not None and session.kept:
+                self._capture.take(at, session.kept)
+                session.kept.clear()
+
+    def _since_accepted(self, now: float) -> float:
+        return max(round(now - self._accepted_at, 6), self._batch_at)
 
     def _lost(self, reader: asyncio.Task[EndReason]) -> None:
         """The connection is gone, and the reader says how."""
@@ -117,7 +190,10 @@ class Connection:
         while True:
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
-                return end_of(websocket.scope, message)
+                reason = end_of(websocket.scope, message)
+                if reason is EndReason.CLOSE:
+                    self._close_frame = message.get("code"), message.get("reason") or ""
+                return reason
             data = message.get("text")
             if data is None:
                 data = message["bytes"]
@@ -128,9 +204,14 @@ class Connection:
             if self._pending_bytes > PENDING_BYTES:
                 self.sweep(self._loop.time())
 
-    def _take(self, events: Sequence[Event]) -> None:
+    def _take(self, events: Sequence[Event], at: float) -> None:
         if events and isinstance(events[0], Started):
-            self._opening = asyncio.create_task(self._open(self._facts(events[0])))
+            self._opening = asyncio.create_task(self._open(self._facts(events[0], at)))
+        if self._session.reason is not None and not self._ended.done():
+            self._ended_at = at
+            if self._capture is not None:
+                code, text = self._close_frame if self._session.reason in PEERS_WORD else self._farewell()
+                self._capture.end(End(at, self._session.reason, code, text))
         if self._opening is not None:
             self._backlog += events
         elif self._stream is not None and events:
@@ -138,7 +219,7 @@ class Connection:
         if self._session.reason is not None and not self._ended.done():
             self._ended.set_result(None)
 
-    def _facts(self, started: Started) -> StreamFacts:
+    def _facts(self, started: Started, at: float) -> StreamFacts:
         return StreamFacts(
             id=new_stream_id(),
             source=self._source,
@@ -149,10 +230,10 @@ class Connection:
             tracks=started.tracks,
             format=started.format,
             parameters=started.parameters,
-            path_parameters=dict(self._websocket.path_params),
+            path_parameters={name: part for name, part in self._websocket.path_params.items() if name != PARAMETER},
             peer_address=peer_address(self._websocket),
             token=self._token,
-            started=datetime.now(UTC),
+            started=self._accepted + timedelta(seconds=at),
         )
 
     async def _open(self, facts: StreamFacts) -> None:
@@ -160,7 +241,12 @@ class Connection:
         if (live := self._receiver.registry.started(self, facts.stream_id)) > 1:
             self._log.warning("duplicate_stream_id", peer_stream=facts.stream_id, live=live)
         try:
-            self._stream = stream = await OpenStream.open(self._receiver, facts)
+            settings = self._session.settings
+            self._stream = stream = await self._receiver.opener.open(
+                facts, settings, self._header(facts), self._capture
+            )
+            if stream.capture is None:
+                self._capture = self._session.kept = None
             backlog, self._backlog = self._backlog, []
             stream.publish(backlog)
         except RecordingNotMade as error:
@@ -171,28 +257,47 @@ class Connection:
         finally:
             self._opening = None
 
+    def _header(self, facts: StreamFacts) -> Header:
+        """The first line of a capture."""
+        return Header(
+            version=VERSION,
+            source=facts.source,
+            path=self._receiver.config.sources[facts.source].path,
+            headers=storable_headers(self._websocket.scope["headers"]),
+            resolution_ms=self._receiver.config.server.latency_ms,
+            accepted=self._accepted,
+            stream=facts.id,
+            path_parameters=dict(facts.path_parameters),
+            peer_address=facts.peer_address,
+            token=facts.token,
+            settings=msgspec.to_builtins(self._session.settings),
+        )
+
     async def _finish(self) -> None:
         if self._opening is not None:
             await self._opening
         if self._stream is not None and self._session.ended is not None:
-            await self._stream.finish(self._session.ended)
+            await self._stream.finish(self._session.ended, self._accepted + timedelta(seconds=self._ended_at))
         else:
             reason, error = self._session.reason, self._session.error
             self._log.info("connection_ended", reason=reason and reason.value, error=error and str(error))
 
     async def _close(self) -> None:
-        error = self._session.error
-        if self._broken:
-            code, reason = 1011, "internal error"
-        elif error is not None:
-            code, reason = error.code, error.reason
-        elif self._session.reason is EndReason.DRAIN:
-            code, reason = 1012, "service restart"
-        else:
-            code, reason = 1000, str(self._session.reason or "")
+        code, reason = self._farewell()
         if self._websocket.application_state is WebSocketState.CONNECTED:
             with suppress(RuntimeError, WebSocketDisconnect):  # the peer was quicker
                 await self._websocket.close(code, reason)
+
+    def _farewell(self) -> tuple[int, str]:
+        """What we say when it is us who close."""
+        error = self._session.error
+        if self._broken:
+            return 1011, "internal error"
+        if error is not None:
+            return error.code, error.reason
+        if self._session.reason is EndReason.DRAIN:
+            return 1012, "service restart"
+        return 1000, str(self._session.reason or "")
 
     def _mistake(self, now: float) -> None:
         """An exception of our own: this stream ends, its files are finished, nobody else notices."""
@@ -201,7 +306,8 @@ class Connection:
 
     def _give_up(self, now: float) -> None:
         self._broken = True
+        at = self._since_accepted(now)
         with suppress(Exception):
-            self._take(self._session.close(EndReason.ERROR, now))
+            self._take(self._session.close(EndReason.ERROR, at), at)
         if not self._ended.done():
             self._ended.set_result(None)

@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from receiver.asgi.api import api_routes
+
 if TYPE_CHECKING:
     from receiver.asgi.receiver import Receiver
 
@@ -32,7 +34,7 @@ def health_routes(receiver: Receiver) -> list[BaseRoute]:
 
 
 def management_app(receiver: Receiver) -> Starlette:
-    """The private listener: health and ``/metrics``, for the host names of the configuration alone."""
+    """The private listener: health, ``/metrics`` and the API, for the host names of the configuration alone."""
 
     async def metrics(request: Request) -> Response:
         # In a thread: the free space of a disk is asked for, and a disk may hang.
@@ -41,6 +43,6 @@ def management_app(receiver: Receiver) -> Starlette:
 
     hosts = list(receiver.config.management.allowed_hosts)
     return Starlette(
-        routes=[*health_routes(receiver), Route("/metrics", metrics)],
+        routes=[*health_routes(receiver), Route("/metrics", metrics), *api_routes(receiver)],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
     )

@@ -23,7 +23,6 @@ from receiver import files
 from receiver.asgi.connection import Connection
 from receiver.asgi.handshake import Handshake, deny
 from receiver.asgi.health import health_routes
-from receiver.asgi.open_stream import OpenStream
 from receiver.asgi.sweep import Sweep
 from receiver.asgi.watch import Watch
 from receiver.auth import open_authenticator
@@ -32,12 +31,14 @@ from receiver.errors import AccessDenied, ConfigError
 from receiver.events import EndReason
 from receiver.logs import logger
 from receiver.metrics import Metrics
+from receiver.open_stream import Opener, OpenStream
+from receiver.reading import session_settings
 from receiver.recordings import recover
 from receiver.records import Refused
 from receiver.sessions.registry import Registry
 from receiver.sessions.settings import SessionSettings
 from receiver.sinks.hub import Hub
-from receiver.tokens import Tokens
+from receiver.tokens import credentials
 
 log = logger("receiver")
 
@@ -52,6 +53,15 @@ class Receiver:
         self.registry = Registry(config.limits.streams, room=self._room)
         self.sweep = Sweep(config.server.latency_ms, self._after_slice)
         self.recordings_directory = directory = config.base / config.recordings.directory
+        self.opener = Opener(
+            hub=self.hub,
+            metrics=self.metrics,
+            root=directory,
+            template=config.recordings.path,
+            captures=config.captures,
+            mask_digits=config.privacy.digits == "mask",
+            keep=self._keep,
+        )
         self._watch = Watch(directory, config.limits.free_bytes, self.hub, self.metrics)
         self._entered = False
         self.stopping = False
@@ -59,7 +69,7 @@ class Receiver:
         self._serving: set[asyncio.Task[Any]] = set()  # a task per admitted connection
         self._late: dict[asyncio.Task[None], OpenStream] = {}
         self._hurried = False
-        self._settings = {name: self._session_settings(name) for name in config.sources}
+        self._settings = {name: session_settings(config, name) for name in config.sources}
         self._app = Starlette(routes=[*self._source_routes(), *health_routes(self), *_unknown_paths()])
         self._app.router.redirect_slashes = False  # another path is an unknown path
 
@@ -112,6 +122,16 @@ class Receiver:
         """How streams of a source are read."""
         return self._settings[source]
 
+    def may_capture(self, source: str) -> bool:
+        """Whether what a connection sends has to be kept until its start message decides about that."""
+        captures = self.config.captures
+        asked = captures.enabled and (captures.sources is None or source in captures.sources)
+        return asked or self.hub.may_need_history(source)
+
+    def live_streams(self) -> list[Connection]:
+        """The connections whose streams have started and not ended."""
+        return [live for live in self.registry.live if isinstance(live, Connection) and live.facts is not None]
+
     def not_ready(self) -> str | None:
         """Why new streams should not be sent here, in a word, or None."""
         if self.stopping or self.registry.draining:
@@ -127,7 +147,7 @@ class Receiver:
         if self._serving:
             await asyncio.wait(self._serving)
 
-    def keep(self, stream: OpenStream, late: Coroutine[Any, Any, None]) -> None:
+    def _keep(self, stream: OpenStream, late: Coroutine[Any, Any, None]) -> None:
         """Let the late sinks of a stream go on when its connection is over; the end of the process waits for them."""
         task = asyncio.create_task(late)
         self._late[task] = stream
@@ -150,7 +170,7 @@ class Receiver:
     def _source_routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = []
         for name, source in self.config.sources.items():
-            authenticator = open_authenticator(source.auth.use, Tokens(self.config, name))
+            authenticator = open_authenticator(source.auth.use, credentials(self.config, name))
             if source.auth.use == "none":
                 log.warning("source_without_authentication", source=name, path=source.path)
             handshake = Handshake(authenticator, partial(self.registry.admit, name), partial(self.refused, name))
@@ -171,23 +191,6 @@ class Receiver:
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)
         await asyncio.shield(serving)
-
-    def _session_settings(self, name: str) -> SessionSettings:
-        source, limits = self.config.sources[name], self.config.limits
-        return SessionSettings(
-            dialect=source.dialect,
-            l16_byte_order=source.l16_byte_order,
-            encodings=source.encodings,
-            counters=source.counters == "track",
-            own_zero=source.track_zero == "own",
-            message_bytes=limits.message_bytes,
-            payload_bytes=limits.payload_bytes,
-            tracks=limits.tracks,
-            start_timeout_s=limits.start_timeout_s,
-            idle_timeout_s=limits.idle_timeout_s,
-            burst_s=limits.burst_s,
-            bad_messages=limits.bad_messages,
-        )
 
     def _room(self, source: str) -> str | None:
         if self._watch.disk_short:

@@ -65,6 +65,8 @@ async def _demo(console: Console, root: Path) -> None:
             "management": {"port": 0},
             "sources": {"default": {"auth": {"use": "bearer", "tokens": [{"name": "demo", "env": DEFAULT_TOKEN}]}}},
             "recordings": {"directory": str(root)},
+            "captures": {"enabled": True},  # to replay, process and inspect
+            "privacy": {"digits": "keep"},  # nobody's
         },
         context={"environ": {DEFAULT_TOKEN: token}, "base": root},
     )
@@ -82,6 +84,7 @@ async def _demo(console: Console, root: Path) -> None:
             folder = await _call(console, url, token, encoding, root)
             _show(console, folder)
     console.print(f"Listen to them: [bold]{root}[/bold]")
+    console.print(f"Look at one:    receiver inspect {folder}")
 
 
 async def _call(console: Console, url: str, token: str, encoding: Encoding, root: Path) -> Path:
@@ -144,6 +147,8 @@ def _show(console: Console, folder: Path) -> None:
     table = Table("file", "duration", "gaps", "peak", "loudness", box=None, pad_edge=False, padding=(0, 3, 0, 2))
     pictures = []
     for file in told["files"]:
+        if file["kind"] != "audio":
+            continue
         path = folder / file["path"]
         width = min(console.width, WIDTH) - 10 if console.is_terminal else WIDTH - 10
         shape = measure(path, width)

@@ -32,6 +32,10 @@ class Auto:
         """The byte order of the vendor that was recognised."""
         return self._dialect.l16_byte_order
 
+    def masked(self, data: str) -> str:
+        """A dtmf message without the key."""
+        return self._dialect.masked(data)
+
     def parse(self, data: Data) -> Message:
         """Read one message. Raises ProtocolError alone, as the vendors do."""
         if not isinstance(data, str):

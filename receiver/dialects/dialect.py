@@ -27,3 +27,6 @@ class Dialect(Protocol):
         Raises ProtocolError, and never anything else, for what cannot be read at all. A media message with a known
         track and an unreadable payload is a Media whose payload is None.
         """
+
+    def masked(self, data: str) -> str:
+        """A message that ``parse`` reads as Dtmf, with ``events.MASKED`` in place of the key; else as it was."""

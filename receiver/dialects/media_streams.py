@@ -8,6 +8,7 @@ SignalWire, cXML Stream: https://signalwire.com/docs/compatibility-api/cxml/refe
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import msgspec
@@ -17,10 +18,12 @@ from receiver.dialects.json_text import Fields, audio, integer, member, read_obj
 from receiver.dialects.messages import Connected, Dtmf, Mark, Media, Message, Start, Stop, Unknown
 from receiver.dialects.start import read_parameters, read_start, track_name
 from receiver.errors import ProtocolError
+from receiver.events import MASKED
 
 _MAX_MARK_BYTES = 4096
 _MAX_EVENT_CHARACTERS = 64
-_DIGITS = frozenset("0123456789*#ABCD")
+_DIGITS = frozenset("0123456789*#ABCD" + MASKED)
+_DTMF_FIELDS = ("event", "sequenceNumber", "streamSid", "dtmf")
 
 
 class _MediaText(msgspec.Struct):
@@ -72,6 +75,16 @@ class MediaStreams:
         if not media.payload:  # empty; or base64 that spells null, which a lax decoder takes for None
             return self._read(read_object(data))
         return media
+
+    def masked(self, data: str) -> str:
+        """A dtmf message without the key, and without fields that nobody knows: they might tell it as well."""
+        message = read_object(data)
+        body = member(message, "dtmf")
+        dtmf = self._dtmf(message)
+        told = {"track": dtmf.track and body["track"], "duration": dtmf.duration_ms}  # only what could be read
+        told = {name: value for name, value in told.items() if value is not None}
+        said = {name: message[name] for name in _DTMF_FIELDS if isinstance(message.get(name), str | int)}
+        return json.dumps({**said, "dtmf": {**told, "digit": MASKED}}, separators=(",", ":"))
 
     def _read(self, message: Fields) -> Message:
         match message.get("event"):

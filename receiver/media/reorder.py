@@ -64,7 +64,7 @@ class Reorder:
             return None
         chunk = self.expected
         if chunk not in held:
-            waited = at - self._held_since >= HOLD_S
+            waited = at >= self._held_since + HOLD_S
             if not everything and not waited and max(held) - chunk < WINDOW:
                 return None
             chunk = min(held)
@@ -73,6 +73,11 @@ class Reorder:
         missing = chunk - self.expected
         self.expected = chunk + 1
         return missing, held.pop(chunk)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the chunk that is waited for is given up; None while none is."""
+        return self._held_since + HOLD_S if self.held and self.expected not in self.held else None
 
     def resume(self, chunk: int) -> None:
         """Begin anew at ``chunk``, after a RESTART; take everything that is held first."""

@@ -15,6 +15,9 @@ from receiver.media.reorder import WINDOW, Reorder, Verdict
 from receiver.media.run import Run
 from receiver.media.timeline import JITTER_MS, Timeline
 
+BELATED_S = 5.0
+"""Seconds after a pause in which packets may still come that were sent during it."""
+
 
 class Track:
     """Takes the packets of one track in any order and returns its tiling.
@@ -55,6 +58,10 @@ class Track:
         self._unit = 0  # samples of the last packet: what a missing one is reckoned at
         self._owed: list[tuple[Cause, int]] = []  # packets missing between the cursor and the next frame
         self._restarted = False
+        self._paused_at: float | None = None
+        self._away_s = 0.0  # how long it was paused, until the first frame after that is placed
+        self._resumed_at = 0.0
+        self._was_paused = False  # since the last frame
         self._run = Run(name, decoder)  # consecutive packets, not yet decoded, that end at the cursor
         self._payloads = self._run.payloads
         self._events: list[Event] = []
@@ -85,15 +92,56 @@ class Track:
         self._smooth = self._counters and self._zeroed and not order.held and not self._owed
 
     def tick(self, at: float) -> None:
-        """Let packets go that waited long enough for a missing one."""
-        if self._order.held:
-            self._take(at)
+        """Let packets go that waited long enough for a missing one: each as of its own deadline, not as of ``at``.
+
+        So it makes no difference how often this is called, as long as it is before anything else at that time.
+        """
+        while (deadline := self._order.deadline) is not None and deadline <= at:
+            self._take(deadline)
             self._smooth = False
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``tick`` has something to do; None while nothing waits."""
+        return self._order.deadline
+
+    def pause(self, at: float) -> None:
+        """From here on nothing is to be known of this track. What waits is placed: it came before."""
+        if self._paused_at is None:
+            self._take(at, everything=True)
+            self._settle_owed()
+            self._paused_at = at
+            self._was_paused = True
+            self._smooth = False
+
+    def resume(self, at: float) -> None:
+        """It is heard again: the next frame goes where its stamp puts it, and what lies before is PAUSED."""
+        if self._paused_at is not None:
+            self._away_s += at - self._paused_at
+            self._resumed_at = at
+            self._paused_at = None
+
+    def join(self) -> None:
+        """It opens on a stream that was paused before: what lies before its first frame is PAUSED as well."""
+        self._was_paused = True
+
+    def belated(self, stamp: int | None, at: float) -> bool:
+        """Whether a packet that comes after a pause was sent during it, and held up on its way: nobody is to hear it.
+
+        Believed for BELATED_S only: a peer's clock may also have stood still meanwhile.
+        """
+        if not self._was_paused or not self._zeroed or stamp is None or stamp < self._last_ms:
+            return False
+        stamped = (stamp - self._zero_ms) * self.rate // 1000
+        heard_from = self.cursor + round(self._away_s * self.rate) - self._jitter
+        return stamped < heard_from and at - self._resumed_at < BELATED_S
 
     def finish(self, at: float) -> None:
         """Let everything go: no packet will follow."""
         self._take(at, everything=True)
-        self._settle(self.cursor + sum(count for _, count in self._owed) * self._unit)
+        self._settle_owed()
+        self.resume(at)
+        self._settle(self.cursor + round(self._away_s * self.rate))
 
     def drain(self) -> list[Event]:
         """What happened since the last call: Frame, Gap and Discontinuity, in order."""
@@ -137,6 +185,8 @@ class Track:
 
     def _sort(self, media: Media, at: float) -> None:
         chunk = media.chunk if self._counters else None
+        if self._was_paused and chunk is not None and chunk >= (self._order.expected or 0):
+            self._order.resume(chunk)  # what is missing nobody was to hear
         if chunk is None or self._absurd(chunk, media.timestamp):  # no counter: it is taken to be next
             self._take(at, everything=True)
             self._order.expected = (self._order.expected or 1) + 1
@@ -187,11 +237,15 @@ class Track:
             self._unstamped += 1
         unit = self._unit = self._unit or samples
         position = self.cursor + sum(count for _, count in self._owed) * unit
+        if stamp is None:
+            position += round(self._away_s * self.rate)
         if stamp is not None:
             position = self._position(position, stamp, self._jitter if counted else samples // 2, at)
         elif position * 1000 > self._timeline.latest_ms(at) * self.rate:
             position = self._discontinue(None, at)
         self._settle(position)
+        self._was_paused = False
+        self._away_s = 0.0
         self._unit = samples
         self._payloads.append(payload)
         self.cursor += samples
@@ -231,7 +285,10 @@ class Track:
         for cause, count in self._owed:
             self._gap(min(self.cursor + count * self._unit, position), cause)
         self._owed.clear()
-        self._gap(position, Cause.UNSENT)
+        self._gap(position, Cause.PAUSED if self._was_paused else Cause.UNSENT)
+
+    def _settle_owed(self) -> None:
+        self._settle(self.cursor + sum(count for _, count in self._owed) * self._unit)
 
     def _gap(self, end: int, cause: Cause) -> None:
         if end <= self.cursor:

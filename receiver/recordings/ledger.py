@@ -34,6 +34,7 @@ class SinkEntry(msgspec.Struct, frozen=True):
     error: str | None
     dropped_s: dict[str, float]
     events_dropped: int
+    restarts: int = 0
 
 
 class Ledger:

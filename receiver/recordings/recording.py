@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from receiver import files
-from receiver.events import Annotation, Digit, Discontinuity, Ended, Event, Frame, Gap, Marked, TrackCounters
+from receiver.events import MASKED, Annotation, Digit, Discontinuity, Ended, Event, Frame, Gap, Marked, TrackCounters
 from receiver.recordings import journal, naming, stream_json
 from receiver.recordings.journal import End, Line
 from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
@@ -25,7 +27,8 @@ class Recording:
     written, once that is so: the stream goes on without it.
     """
 
-    def __init__(self, directory: Path, facts: StreamFacts, written: files.File) -> None:
+    def __init__(self, directory: Path, facts: StreamFacts, written: files.File, *, mask_digits: bool = False) -> None:
+        self._mask_digits = mask_digits
         self.directory = directory
         self.facts = facts
         self.error: OSError | None = None
@@ -38,8 +41,10 @@ class Recording:
         self._writing = threading.Lock()  # stream.json: held for as long as it takes
 
     @classmethod
-    def create(cls, root: Path, template: str, facts: StreamFacts) -> Recording:
+    def create(cls, root: Path, template: str, facts: StreamFacts, *, mask_digits: bool = False) -> Recording:
         """Make a new folder below ``root`` as the template says, and start its journal. Blocks for a moment.
+
+        Of pressed keys only when they were pressed is kept, with ``mask_digits``.
 
         Raises OSError where that is not possible, and leaves no empty folder then; ValueError for a template with an
         unknown field.
@@ -47,7 +52,7 @@ class Recording:
         facts = journal.sayable(facts)
         directory = naming.make_directory(root, naming.components(template, facts), facts.id)
         try:
-            return cls(directory, facts, journal.begin(directory, facts))
+            return cls(directory, facts, journal.begin(directory, facts), mask_digits=mask_digits)
         except OSError:
             with contextlib.suppress(OSError):
                 directory.rmdir()
@@ -61,6 +66,8 @@ class Recording:
             if isinstance(event, Gap):
                 self._note_gap(event)
             elif isinstance(event, Digit | Marked | Discontinuity):
+                if self._mask_digits and isinstance(event, Digit):
+                    event = msgspec.structs.replace(event, digit=MASKED)
                 with self._lock:
                     kept = self._ledger.add_seen(event)
                 if kept:

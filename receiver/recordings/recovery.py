@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from receiver.captures.capture import SPILL
 from receiver.events import Annotation, Ended, EndReason
 from receiver.logs import logger
 from receiver.recordings import journal, stream_json
@@ -77,6 +78,7 @@ def _finalise(directory: Path, descriptor: int, recoverers: Mapping[str, Callabl
     if end is None:
         last_word = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
         end = End(Ended(EndReason.CRASH, False, dict(ledger.counters)), last_word)
+    (directory / SPILL).unlink(missing_ok=True)  # nobody asked for it, and whom it served is gone
     failed = _run(directory, facts, ledger, recoverers)
     _write(directory, facts, ledger, end)
     if failed:

@@ -48,6 +48,11 @@ class Registry:
         self._live.discard(live)
         self._peer_ids.pop(live, None)
 
+    @property
+    def live(self) -> tuple[Live, ...]:
+        """All that are live now."""
+        return tuple(self._live)
+
     def started(self, live: Live, stream_id: str) -> int:
         """A connection's stream started; the answer is how many live streams have this peer's id, itself included."""
         self._peer_ids[live] = stream_id

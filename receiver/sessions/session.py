@@ -17,7 +17,7 @@ from receiver.dialects import open_dialect
 from receiver.dialects.dialect import Data
 from receiver.dialects.messages import Connected, Dtmf, Mark, Media, Message, Start, Stop, Unknown
 from receiver.errors import LimitExceeded, ProtocolError
-from receiver.events import Digit, Ended, EndReason, Event, Marked, Started, TrackCounters
+from receiver.events import MASKED, Digit, Ended, EndReason, Event, Marked, Started, TrackCounters
 from receiver.sessions.settings import SessionSettings
 from receiver.sessions.tolerance import EARLY_MEDIA, Tolerance
 from receiver.sessions.tracks import Tracks
@@ -43,6 +43,11 @@ class Session:
         """How it ended, also where no stream had started."""
         self.kinds: Counter[str] = Counter()
         """Messages received, by kind; the owner may read and clear it at any time."""
+        self.kept: list[Data | int] | None = None
+        """What may be stored of the messages, once the owner has put a list here, who reads and clears it.
+
+        Messages as they came; of a withheld one its size, and a pressed key is masked where the settings say so.
+        """
         self._last_media_at = 0.0
         self._accepted_at = at
         self._dialect = open_dialect(dialect or self.settings.dialect)
@@ -50,6 +55,7 @@ class Session:
         self._connected = False
         self._stop_received = False
         self._tracks: Tracks | None = None  # before the start
+        self._withheld_tracks: tuple[str, ...] | None = ()
         self._rejected = self._oversized = 0
 
     def receive(self, batch: Sequence[Data], at: float) -> list[Event]:
@@ -58,29 +64,68 @@ class Session:
         if self._accepted_at is None:
             self._accepted_at = at
         limit = self.settings.message_bytes
-        tracks = {} if self._tracks is None else self._tracks.by_name
+        events += self._release(at)  # what has waited too long by now is not to be saved by what comes now
+        heard = {} if self._tracks is None else self._tracks.heard
+        kept = self.kept
         media = 0
         for data in batch:
             if self.reason is not None:
                 self._tolerance.ignored["after_end"] += 1
                 self.kinds["ignored"] += 1
                 continue
+            message: Message | None = None
             try:
                 if len(data) > limit:
                     raise LimitExceeded(1009, f"message above {limit} bytes")
                 message = self._dialect.parse(data)
-                if type(message) is Media and (track := tracks.get(message.track)) is not None:
+                if type(message) is Media and (track := heard.get(message.track)) is not None:
+                    if kept is not None:
+                        kept.append(data)
                     track.push(message, at)
                     media += 1
                 else:
+                    self._keep(message, data, at)
                     events += self._dispatch(message, at)
-                    tracks = {} if self._tracks is None else self._tracks.by_name
+                    heard = {} if self._tracks is None else self._tracks.heard
             except ProtocolError as error:
+                if message is None:
+                    self._keep(None, data, at)
+                    if self._withholds(None, at):
+                        self.kinds["unreadable"] += 1
+                        events += self._withheld()
+                        continue
                 events += self._broken(error, data, at)
+            except Exception:
+                if message is None:  # what our own reader fails on is what somebody will want to see
+                    self._keep(None, data, at)
+                raise
         if media:
             self.kinds["media"] += media
             self._last_media_at = at
         events += self._drain(at)
+        return events
+
+    def receive_kept(self, kept: Sequence[Data | int], at: float) -> list[Event]:
+        """Read what was kept of messages: a number stands for one that was withheld."""
+        data = [one for one in kept if not isinstance(one, int)]
+        if self._tracks is not None and len(data) < len(kept):
+            self._last_media_at = at
+            self._tolerance.ignored["paused"] += len(kept) - len(data)
+        return self.receive(data, at)
+
+    def withhold(self, tracks: tuple[str, ...] | None, at: float) -> list[Event]:
+        """From here on let nothing of these tracks become known: None stands for all of the stream, () for nothing.
+
+        What was received before is placed; a withheld message is read only for what it is, and counted. Its place on
+        the timeline is a gap of cause PAUSED. With any track withheld, so are keys that may have been pressed on it.
+        """
+        if self.reason is not None:
+            return []
+        self._withheld_tracks = tracks
+        events = self._release(at)
+        if self._tracks is not None and self.reason is None:
+            self._tracks.withhold(tracks, at)
+            events += self._drain(at)
         return events
 
     def tick(self, at: float) -> list[Event]:
@@ -97,18 +142,18 @@ class Session:
         idle = self.settings.idle_timeout_s
         if idle and at - self._last_media_at >= idle:
             return self.close(EndReason.IDLE, at)
-        self._tracks.tick(at)
-        return self._drain(at)
+        return self._release(at)
 
     def close(self, reason: EndReason, at: float) -> list[Event]:
         """End the stream, because the connection did or because we do. Answers with its last events, once."""
+        events = self._release(at)
         if self.reason is not None:
-            return []
+            return events
         self.reason = reason
         if self._tracks is None:
-            return []
+            return events
         self._tracks.finish(at)
-        events = self._tracks.drain()
+        events += self._tracks.drain()
         self._bad_media(self._tracks, at)  # to have them counted: it is too late for a verdict
         self.ended = Ended(
             reason=reason,
@@ -126,6 +171,11 @@ class Session:
         """What became of every media message so far, by track."""
         return {} if self._tracks is None else self._tracks.counters
 
+    @property
+    def positions(self) -> dict[str, tuple[int, int]]:
+        """Where each track is: samples, and their rate."""
+        return {} if self._tracks is None else self._tracks.positions
+
     def _dispatch(self, message: Message, at: float) -> list[Event]:
         """Everything but media on a known track, which ``receive`` hands on itself."""
         self.kinds[type(message).__name__.lower()] += 1
@@ -137,9 +187,15 @@ class Session:
             case Dtmf():
                 if self._tracks is None:
                     return self._too_early("dtmf")
+                if self._withholds(message, at):
+                    return self._withheld()
                 return [Digit(message.digit, *self._tracks.here(at), message.duration_ms, message.track)]
             case Mark():
-                return [Marked(message.name, *self._tracks.here(at))] if self._tracks else self._too_early("mark")
+                if self._tracks is None:
+                    return self._too_early("mark")
+                if self._withholds(message, at):
+                    return self._withheld()
+                return [Marked(message.name, *self._tracks.here(at))]
             case Stop():
                 if self.started is None:
                     raise ProtocolError(1008, "stop before start")
@@ -149,6 +205,8 @@ class Session:
                 self._tolerance.ignored["second_connected"] += self._connected
                 self._connected = True
             case Unknown():
+                if self._withholds(message, at):
+                    return self._withheld()
                 self._tolerance.ignored["unknown_event"] += 1
             case _:
                 assert_never(message)
@@ -168,6 +226,8 @@ class Session:
         tracks = Tracks(settings, audio, settings.l16_byte_order or self._dialect.l16_byte_order, at)
         for name in message.tracks[: settings.tracks]:
             tracks.open(name)
+        if self._withheld_tracks != ():
+            tracks.withhold(self._withheld_tracks, at)
         self._last_media_at = at
         self._tracks = tracks
         self.started = Started(
@@ -182,20 +242,68 @@ class Session:
         return [self.started]
 
     def _first_media(self, message: Media, at: float) -> list[Event]:
-        """Media that has no track yet."""
+        """Media of a track that is not there yet, or not heard."""
         if self._tracks is None:
             self._tolerance.ignored["early_media"] += 1
             if not self._connected or self._tolerance.ignored["early_media"] > EARLY_MEDIA:
                 raise ProtocolError(1008, "media before start")
             return []
-        self._tracks.open(message.track).push(message, at)
-        self._tolerance.ignored["unannounced_track"] += 1
         self._last_media_at = at
+        if self._withholds(message, at):
+            return self._withheld()
+        self._tolerance.ignored["unannounced_track"] += self._tracks.admit(message, at)
         return []
+
+    def _withholds(self, message: Message | None, at: float) -> bool:
+        """Whether a message is to leave no trace. None is one that cannot be read, and may hold anything."""
+        if self._tracks is None:
+            return False
+        match message:
+            case Media():
+                return self._tracks.withholds_media(message, at)
+            case Dtmf():
+                return self._tracks.withholds(message.track)
+            case Mark():
+                return self._tracks.silent
+            case Connected() | Start() | Stop():
+                return False
+        return self._tracks.withholds(None)
+
+    def _withheld(self) -> list[Event]:
+        self._tolerance.ignored["paused"] += 1
+        return []
+
+    def _keep(self, message: Message | None, data: Data, at: float) -> None:
+        """Put down what may be stored of a message."""
+        if self.kept is None:
+            return
+        if self._withholds(message, at):
+            self.kept.append(len(data))
+        elif self.settings.mask_digits and isinstance(message, Dtmf) and isinstance(data, str):
+            self.kept.append(self._dialect.masked(data))
+        elif self.settings.mask_digits and isinstance(message, Unknown) and _may_hold_digit(data):
+            self.kept.append(f'{{"event":"{MASKED}"}}')  # nobody knows such a one either
+        elif self.settings.mask_digits and message is None and _may_hold_digit(data):
+            masked = MASKED * len(data)  # as unreadable, and as long
+            self.kept.append(masked if isinstance(data, str) else masked.encode())
+        else:
+            self.kept.append(data)
 
     def _too_early(self, kind: str) -> list[Event]:
         self._tolerance.ignored[f"early_{kind}"] += 1
         return []
+
+    def _release(self, at: float) -> list[Event]:
+        """Place what has waited until ``at`` for a missing packet, each as of its own deadline.
+
+        So what a stream becomes depends on what came when, and not on how often somebody looked.
+        """
+        events: list[Event] = []
+        if (tracks := self._tracks) is not None:
+            while self.reason is None and (deadline := tracks.deadline) is not None and deadline <= at:
+                tracks.tick(deadline)
+                events += self._drain(deadline)
+        return events
 
     def _drain(self, at: float) -> list[Event]:
         """What the tracks made of a batch, and whether it was too much or too bad."""
@@ -219,9 +327,9 @@ class Session:
         forgive = self._tolerance.forgive
         too_large = LimitExceeded(1009, f"payload above {self.settings.payload_bytes} bytes or 1 s of audio")
         unreadable = ProtocolError(1007, "media payload cannot be decoded")
-        return (forgive(too_large, "oversized", at, large) if large else None) or (
-            forgive(unreadable, "rejected_media", at, bad) if bad else None
-        )
+        verdict = forgive(too_large, "oversized", at, large) if large else None
+        other = forgive(unreadable, "rejected_media", at, bad) if bad else None  # counted in any case
+        return verdict or other
 
     def _broken(self, error: ProtocolError, data: Data, at: float) -> list[Event]:
         self.kinds["unreadable"] += 1
@@ -236,6 +344,12 @@ class Session:
     def _fail(self, error: ProtocolError, at: float, reason: EndReason = EndReason.ERROR) -> list[Event]:
         self.error = error
         return self.close(reason, at)
+
+
+def _may_hold_digit(data: Data) -> bool:
+    """Whether a message that cannot be read, or that nobody knows, looks as if it told of a pressed key."""
+    text = (data if isinstance(data, str) else data.decode("latin-1")).lower()
+    return "dtmf" in text or "digit" in text
 
 
 class _Fatal(ProtocolError):

@@ -23,3 +23,4 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 3_600.0  # without media; 0 = off
     burst_s: float = 30.0  # audio ahead of the clock; 0 = off
     bad_messages: int = 50  # after start, in any BAD_WINDOW_S
+    mask_digits: bool = True  # in what is kept of the messages: the events have them

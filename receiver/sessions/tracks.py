@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from receiver.audio import AudioFormat
+from receiver.dialects.messages import Media
 from receiver.errors import LimitExceeded
 from receiver.events import Event, TrackCounters
 from receiver.media.decoding import decoder_for
@@ -27,6 +28,10 @@ class Tracks:
         """Packets that could not be decoded, as of the last ``drain``."""
         self.oversized = 0
         """Of these, packets above the limits."""
+        self.heard: dict[str, Track] = {}
+        """Those of them whose packets can be pushed without asking ``withholds_media``."""
+        self._withheld: tuple[str, ...] | None = ()
+        self._ever_withheld = False
         self._settings = settings
         self._audio = audio
         self._byte_order = byte_order
@@ -50,7 +55,54 @@ class Tracks:
             own_zero=settings.own_zero,
             payload_bytes=settings.payload_bytes,
         )
+        if self._ever_withheld:
+            track.join()
+        self.heard[name] = track
         return track
+
+    def withhold(self, names: tuple[str, ...] | None, at: float) -> None:
+        """From here on hear nothing of these tracks: None stands for all, () for none."""
+        self._withheld = names
+        self._ever_withheld = self._ever_withheld or names != ()
+        self.heard = {}
+        for name, track in self.by_name.items():
+            if self.withholds(name):
+                track.pause(at)
+            else:
+                track.resume(at)  # heard from its first packet on that is not belated
+
+    def withholds(self, name: str | None) -> bool:
+        """Whether a track is withheld; for what names none, whether any is."""
+        if self._withheld is None:
+            return True
+        return name in self._withheld if name is not None else bool(self._withheld)
+
+    def withholds_media(self, media: Media, at: float) -> bool:
+        """Whether a packet is of a withheld track, or belated."""
+        if self.withholds(media.track):
+            return True
+        track = self.by_name.get(media.track)
+        return track is not None and track.belated(media.timestamp, at)
+
+    def admit(self, media: Media, at: float) -> bool:
+        """Take a packet of a track that is not ``heard`` yet; whether the track is new. Raises as ``open``."""
+        track = self.by_name.get(media.track)
+        new = track is None
+        if track is None:
+            track = self.open(media.track)
+        self.heard[media.track] = track
+        track.push(media, at)
+        return new
+
+    @property
+    def silent(self) -> bool:
+        """Whether everything is withheld."""
+        return self._withheld is None
+
+    @property
+    def positions(self) -> dict[str, tuple[int, int]]:
+        """Where each track is: samples, and the rate."""
+        return {name: (track.cursor, track.rate) for name, track in self.by_name.items()}
 
     def drain(self) -> list[Event]:
         """What happened on all tracks since the last call."""
@@ -63,8 +115,14 @@ class Tracks:
         self.rejected, self.oversized = rejected, oversized
         return events
 
+    @property
+    def deadline(self) -> float | None:
+        """When the first packet that waits for a missing one is to go; None while none does."""
+        deadlines = [deadline for track in self.by_name.values() if (deadline := track.deadline) is not None]
+        return min(deadlines) if deadlines else None
+
     def tick(self, at: float) -> None:
-        """Let packets go that waited long enough."""
+        """Let packets go that waited long enough: call it at ``deadline``, before anything later."""
         for track in self.by_name.values():
             track.tick(at)
 

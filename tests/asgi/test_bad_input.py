@@ -3,17 +3,14 @@
 The numbers in the names of cases are those of the catalogue of bad input that this project answers row by row.
 """
 
-import asyncio
 import base64
 import contextlib
 import json
 import os
-import queue
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 import uuid
@@ -28,10 +25,8 @@ import soundfile
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from receiver.asgi.receiver import Receiver
-from receiver.asgi.server import listening
-from receiver.config import Config
 from receiver.media.opus import OpusEncoder
+from receiver.testing import run_receiver
 
 TOKEN = "a-token-of-the-tests"
 CONNECTED = '{"event":"connected","protocol":"Call","version":"0.2.0"}'
@@ -48,9 +43,11 @@ class Server:
     url: str
     management: str
     root: Path
+    token: str = TOKEN
 
     def dial(self) -> ClientConnection:
-        return dial(self.url)
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return connect(self.url, additional_headers=headers, compression=None, proxy=None, ping_interval=None)
 
     def say(self, *messages: str | bytes) -> int | None:
         """Say it all, and hang up after a stop, else wait for the server to; the code of the close."""
@@ -86,11 +83,6 @@ class Server:
         return float(found[1]) if found else 0.0
 
 
-def dial(url: str) -> ClientConnection:
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    return connect(url, additional_headers=headers, compression=None, proxy=None, ping_interval=None)
-
-
 def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
@@ -100,31 +92,11 @@ def until(condition: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def serving(folder: Path, **tables: dict[str, Any]) -> Iterator[Server]:
-    """A receiver on free ports, in a thread of its own."""
-    table: dict[str, Any] = {
-        "server": {"host": "127.0.0.1", "port": 0, "shutdown_delay_s": 0, "latency_ms": 5},
-        "management": {"port": 0},
-        "recordings": {"directory": str(folder / "recordings"), "path": "{call_id}"},
-        **tables,
-    }
-    config = Config.model_validate(table, context={"environ": {"RECEIVER_TOKEN": TOKEN}, "base": folder})
-    ready: queue.Queue[Any] = queue.Queue()
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        async with listening(Receiver(config)) as addresses:
-            ready.put((addresses, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
-    thread.start()
-    addresses, loop, stop = ready.get(timeout=30)
-    host = "127.0.0.1"
-    yield Server(
-        f"ws://{host}:{addresses.public[1]}/stream", f"{host}:{addresses.management[1]}", folder / "recordings"
-    )
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
+    """A receiver on free ports, in a thread of its own, with the limits of a server."""
+    tables = {"server": {"latency_ms": 5}, "recordings": {"path": "{call_id}"}, **tables}
+    tables["limits"] = {"burst_s": 30, **tables.get("limits", {})}
+    with run_receiver(folder, **tables) as started:
+        yield Server(started.url, started.management, started.directory, started.token)
 
 
 @pytest.fixture(scope="module")
@@ -685,7 +657,7 @@ HOSTILE_TEXTS = {
 
 
 def test_row_83_hostile_texts_stay_data(tmp_path: Path) -> None:
-    tables = {"recordings": {"directory": str(tmp_path / "recordings"), "path": "{parameters.name}/{call_id}"}}
+    tables = {"recordings": {"path": "{parameters.name}/{call_id}"}}
     said = {f"call{index}": text for index, text in enumerate(HOSTILE_TEXTS.values())}
     with serving(tmp_path, **tables) as hostile:
         before = set(tmp_path.iterdir())
@@ -750,7 +722,7 @@ def test_row_84_nothing_said_can_forge_a_log_line_or_show_a_secret_in_one(tmp_pa
                 connect(url, additional_headers={"Authorization": "Bearer wrong-secret"}, proxy=None).close()
             with contextlib.suppress(Exception):
                 connect(f"{url}?token={TOKEN}", proxy=None).close()
-            with dial(url) as ws:
+            with Server(url, "", tmp_path).dial() as ws:
                 ws.send(b'"\xff\xff"', text=True)
                 with pytest.raises(ConnectionClosed):
                     ws.recv(timeout=30)

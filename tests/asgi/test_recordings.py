@@ -48,6 +48,11 @@ def ffmpegs(payload: bytes, codec: str, rate: int, byte_order: str) -> Audio:
     return np.frombuffer(out, "<i2")
 
 
+def ffmpegs_g722(payload: bytes) -> Audio:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "g722", "-i", "-", "-f", "s16le", "-"]
+    return np.frombuffer(subprocess.run(command, input=payload, capture_output=True, check=True).stdout, "<i2")
+
+
 def libsndfiles(packets: list[bytes]) -> Audio:
     """What libsndfile makes of OPUS packets of 20 ms, in an Ogg file (RFC 7845) without pre-skip."""
     head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, 0, 48000, 0, 0)
@@ -193,7 +198,7 @@ def test_files_spoken_as_a_platform_would_come_out_as_sent(
     )
 
     async def main() -> list[Path]:
-        async with running(sources=source(byte_order, configured)) as server:
+        async with running(sources=source(byte_order, configured), privacy={"digits": "keep"}) as server:
             outcome = await speak(call, url=server.url, token="a-token-of-the-tests", speed=float("inf"))
             assert outcome.ok, outcome
             return await final(server)
@@ -253,9 +258,45 @@ def test_files_spoken_as_opus_come_out_as_libsndfile_decodes_them(
     check_audio(folder, {"inbound": libsndfiles(packets)}, 48000, rounding=1)
 
 
-def test_digits_and_marks_stand_where_they_were_said(running: Callable[..., Any], hello: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("said_rate", [8000, 16000])
+def test_g722_comes_out_as_ffmpeg_decodes_it(
+    running: Callable[..., Any], hello: Callable[..., Any], said_rate: int
+) -> None:
+    sent = {"inbound": noise(5, 8000 * SECONDS), "outbound": noise(6, 8000 * SECONDS)}
+
     async def main() -> list[Path]:
         async with running() as server:
+            async with server.dial() as ws:
+                await hello(ws, encoding="audio/G722", rate=said_rate, tracks=list(sent), customParameters={})
+                for index in range(50 * SECONDS):
+                    for track, payload in sent.items():
+                        await ws.send(media(track, index + 1, index * 20, payload[160 * index : 160 * (index + 1)]))
+                await ws.send('{"event":"stop"}')
+            return await final(server)
+
+    (folder,) = asyncio.run(main())
+    told = check_audio(folder, {track: ffmpegs_g722(payload) for track, payload in sent.items()}, 16000)
+    assert told["format"] == {"encoding": "G722", "rate": 16000, "channels": 1}
+
+
+def test_files_spoken_as_g722_come_out_as_ffmpeg_decodes_them(running: Callable[..., Any], tmp_path: Path) -> None:
+    call = Call(inbound=voice(tmp_path / "in.wav", 16000, 4), encoding=Encoding.G722)
+
+    async def main() -> list[Path]:
+        async with running() as server:
+            assert (await speak(call, url=server.url, token="a-token-of-the-tests", speed=float("inf"))).ok
+            return await final(server)
+
+    (folder,) = asyncio.run(main())
+    check_audio(folder, {"inbound": ffmpegs_g722(b"".join(payloads(messages(call))["inbound"]))}, 16000)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_digits_and_marks_stand_where_they_were_said(
+    running: Callable[..., Any], hello: Callable[..., Any], kept: bool
+) -> None:
+    async def main() -> list[Path]:
+        async with running(privacy={"digits": "keep"} if kept else {}) as server:
             async with server.dial() as ws:
                 await hello(ws, customParameters={"consent": "yes", "weights": [0.5, -2], "flag": True})
                 for chunk in range(1, 51):
@@ -274,8 +315,8 @@ def test_digits_and_marks_stand_where_they_were_said(running: Callable[..., Any]
     told = check_audio(folder, {"inbound": ffmpegs(spoken, "PCMU", 8000, "")}, 8000)
     assert told["parameters"] == {"consent": "yes", "weights": [0.5, -2], "flag": True}
     assert told["digits"] == [
-        {"digit": "A", "position": 4000, "rate": 8000, "duration_ms": 250, "track": "inbound"},
-        {"digit": "*", "position": 6400, "rate": 8000, "duration_ms": None, "track": None},
+        {"digit": "A" if kept else "X", "position": 4000, "rate": 8000, "duration_ms": 250, "track": "inbound"},
+        {"digit": "*" if kept else "X", "position": 6400, "rate": 8000, "duration_ms": None, "track": None},
     ]
     assert told["marks"] == [{"name": "greeting \u202e over", "position": 4000, "rate": 8000}]
 
@@ -357,6 +398,6 @@ def test_receiver_call_to_receiver_serve(tmp_path: Path) -> None:
     expected = {track: ffmpegs(b"".join(parts), "PCMA", 8000, "") for track, parts in payloads(said).items()}
     told = check_audio(folder, expected, 8000)
     assert (told["call_id"], told["parameters"]) == ("the-call", {"from": "+15551230000"})
-    assert [digit["digit"] for digit in told["digits"]] == ["7"]
+    assert [digit["digit"] for digit in told["digits"]] == ["X"]
     started = next(line for line in lines if line["event"] == "stream_started")
     assert started["stream"] == told["id"] == folder.name

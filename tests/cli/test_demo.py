@@ -56,7 +56,7 @@ def check_recorded(root: Path, codecs: list[str]) -> list[Path]:
     assert [content["format"]["encoding"] for content in told] == codecs
     for folder, content in zip(folders, told, strict=True):
         names = {"inbound.wav", "outbound.wav", "stereo.wav"}
-        assert {path.name for path in folder.iterdir()} == names | {"stream.json"}
+        assert {path.name for path in folder.iterdir()} == names | {"stream.json", "capture.jsonl"}
         for name in names:
             info = soundfile.info(folder / name)
             assert info.duration == pytest.approx(DURATION_S, abs=0.02)
@@ -87,7 +87,8 @@ def test_elsewhere_than_on_a_terminal_it_prints_plain_lines(tmp_path: Path) -> N
     assert len(re.findall(r"(?:in|out)bound\.wav +2[01]\.\d\d s +0, 0\.00 s +-?\d+\.\d dBFS +-\d+\.\d dBFS", out)) == 4
     assert len(re.findall(r"stereo\.wav +2[01]\.\d\d s", out)) == 2
     assert out.count("0 s ") >= 4 and "█" in out  # the pictures and their time axes
-    assert out.rstrip().endswith(f"Listen to them: {tmp_path / 'demo'}")
+    assert f"\nListen to them: {tmp_path / 'demo'}\n" in out
+    assert out.endswith(f"\nLook at one:    receiver inspect {folders[1]}\n")
 
 
 def test_on_a_terminal_there_is_a_bar_and_without_an_opus_library_l16_stands_in(tmp_path: Path) -> None:

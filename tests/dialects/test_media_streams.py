@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from receiver.dialects import DIALECTS, Dialect, open_dialect
 from receiver.dialects.messages import Connected, Dtmf, Mark, Media, Message, Start, Stop, Unknown
 from receiver.errors import ProtocolError
+from receiver.events import MASKED
 
 STREAM_ID = "7d56cc11-536d-4a45-b4fb-ed3d55be843b"
 AUDIO = bytes(range(160))
@@ -327,3 +329,26 @@ def test_a_field_that_nobody_reads_never_changes_what_a_message_means(body: dict
         except ProtocolError as error:
             outcomes.append((error.code, error.reason))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "masked"),
+    [
+        ({"digit": "5", "duration": 250}, {"duration": 250, "digit": "X"}),
+        ({"digit": 5, "duration": "250.0", "key": "5"}, {"duration": 250, "digit": "X"}),
+        ({"digit": "#", "track": "inbound_track"}, {"track": "inbound_track", "digit": "X"}),
+        ({"digit": "5", "duration": "five", "track": "five is it"}, {"digit": "X"}),
+        ({"digit": "5", "duration": [5], "track": {"5": 5}}, {"digit": "X"}),
+    ],
+)
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_masked_key_is_the_same_message_without_the_key(
+    name: str, body: dict[str, Any], masked: dict[str, Any]
+) -> None:
+    dialect = open_dialect(name)
+    said = {"event": "dtmf", "sequenceNumber": "7", "pressed": "5", "dtmf": body}
+    text = dialect.masked(json.dumps(said))
+    assert json.loads(text) == {"event": "dtmf", "sequenceNumber": "7", "dtmf": masked}
+    before, after = dialect.parse(json.dumps(said)), dialect.parse(text)
+    assert isinstance(before, Dtmf)
+    assert after == msgspec.structs.replace(before, digit=MASKED)

@@ -201,12 +201,18 @@ def test_how_the_sinks_fared_is_told_at_the_end_and_told_again_when_late_ones_ar
     lab: Any, tmp_path: Path
 ) -> None:
     recording = lab.make(tmp_path)
-    running, failed = SinkEntry("running", None, {}, 0), SinkEntry("failed", "OSError: full", {"inbound": 1.25}, 3)
+    running, failed = SinkEntry("running", None, {}, 0), SinkEntry("failed", "OSError: full", {"inbound": 1.25}, 3, 2)
     recording.finish(lab.ENDED, lab.STARTED, {"wav": failed, "late": running})
     told = lab.read(recording.directory)["sinks"]
     assert told == {
-        "wav": {"status": "failed", "error": "OSError: full", "dropped_s": {"inbound": 1.25}, "events_dropped": 3},
-        "late": {"status": "running", "error": None, "dropped_s": {}, "events_dropped": 0},
+        "wav": {
+            "status": "failed",
+            "error": "OSError: full",
+            "dropped_s": {"inbound": 1.25},
+            "events_dropped": 3,
+            "restarts": 2,
+        },
+        "late": {"status": "running", "error": None, "dropped_s": {}, "events_dropped": 0, "restarts": 0},
     }
     recording.amend()
     assert lab.read(recording.directory)["sinks"] == told

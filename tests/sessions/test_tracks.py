@@ -67,3 +67,18 @@ def test_a_flood_is_audio_ahead_of_the_clock() -> None:
     unlimited = Tracks(SessionSettings(burst_s=0), PCMU, "little", 100.0)
     unlimited.open("inbound").push(packet("inbound", 1), 100.0)
     assert not unlimited.flooded(0.0)
+
+
+def test_the_deadline_is_the_first_of_all_tracks() -> None:
+    tracks = Tracks(SessionSettings(), PCMU, "little", 0.0)
+    assert tracks.deadline is None
+    for name, at in (("outbound", 0.5), ("inbound", 0.25)):
+        track = tracks.open(name)
+        track.push(packet(name, 1), at)
+        track.push(packet(name, 3), at)
+    assert tracks.deadline == 1.25
+    tracks.tick(1.25)
+    assert tracks.deadline == 1.5
+    assert [(event.track, event.end) for event in tracks.drain() if isinstance(event, Gap)] == [("inbound", 320)]
+    tracks.tick(1.5)
+    assert tracks.deadline is None

@@ -223,8 +223,8 @@ def test_a_sink_that_fails_is_told_with_its_error_in_the_document_and_in_the_lin
     folder = asyncio.run(run())
     error = "OSError: [Errno 28] No space left on device"
     assert told(folder)["sinks"] == {
-        "failing": {"status": "failed", "error": error, "dropped_s": {}, "events_dropped": 0},
-        "wav": {"status": "ok", "error": None, "dropped_s": {}, "events_dropped": 0},
+        "failing": {"status": "failed", "error": error, "dropped_s": {}, "events_dropped": 0, "restarts": 0},
+        "wav": {"status": "ok", "error": None, "dropped_s": {}, "events_dropped": 0, "restarts": 0},
     }
     (ended,) = lines(caplog, "stream_ended")
     assert ended["sinks"] == {"failing": {"status": "failed", "error": error}}
@@ -344,6 +344,7 @@ def test_after_a_failed_sink_the_journal_stays_and_the_next_start_finishes(
         "error": "ValueError: no use",
         "dropped_s": {},
         "events_dropped": 0,
+        "restarts": 0,
     }
 
 

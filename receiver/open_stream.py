@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
+from receiver.captures.capture import NAME, SPILL, Header
+from receiver.captures.history import CaptureHistory
+from receiver.captures.writer import CaptureWriter
+from receiver.config import Captures
 from receiver.errors import ReceiverError
 from receiver.events import Annotation, Ended, Event, TrackCounters
 from receiver.logs import logger
+from receiver.metrics import Metrics
 from receiver.recordings import Recording, SinkEntry
 from receiver.records import Annotated, FileAdded, StreamEnded, StreamStarted
+from receiver.selection import selects
+from receiver.sessions.settings import SessionSettings
+from receiver.sinks.hub import Hub
 from receiver.stream import StreamFacts
-
-if TYPE_CHECKING:
-    from receiver.asgi.receiver import Receiver
 
 PROMPT_S = 0.5
 """How long ``stream.json`` waits for sinks to finish before it is written without what they may add."""
@@ -32,18 +38,66 @@ class RecordingNotMade(ReceiverError):
     """There can be no folder for a stream, e.g. because the disk is full."""
 
 
+@dataclass(frozen=True)
+class Opener:
+    """What the streams of a process share."""
+
+    hub: Hub
+    metrics: Metrics
+    root: Path
+    template: str  # of a stream's folder below the root
+    captures: Captures
+    mask_digits: bool
+    keep: Callable[[OpenStream, Coroutine[Any, Any, None]], None]
+    """Has the late sinks of a stream go on when its connection is over."""
+
+    async def open(
+        self, facts: StreamFacts, settings: SessionSettings, header: Header, capture: CaptureWriter | None
+    ) -> OpenStream:
+        """Make the folder, away from the loop, and let the sinks in. Raises RecordingNotMade.
+
+        ``capture`` has what came until now; whether it is kept shows here, as this needs the start message.
+        """
+        create = partial(Recording.create, self.root, self.template, facts, mask_digits=self.mask_digits)
+        try:
+            recording = await asyncio.to_thread(create)
+        except OSError as error:
+            raise RecordingNotMade(str(error)) from error
+        if capture is not None:
+            captures = self.captures
+            if captures.enabled and selects(captures.sources, captures.when, facts):
+                capture.open(recording.directory / NAME, header)
+                recording.add_file(recording.directory / NAME, "capture", "application/jsonl", "captures")
+            elif self.hub.needs_history(facts):
+                capture.open(recording.directory / SPILL, header)
+            else:
+                capture.discard()
+                capture = None
+        return OpenStream(self, facts, recording, settings, capture)
+
+
 class OpenStream:
     """What everything that happened on a stream is given to. It is the ``Owner`` that sinks speak to."""
 
-    def __init__(self, receiver: Receiver, facts: StreamFacts, recording: Recording) -> None:
-        self._receiver = receiver
+    def __init__(
+        self,
+        opener: Opener,
+        facts: StreamFacts,
+        recording: Recording,
+        settings: SessionSettings,
+        capture: CaptureWriter | None,
+    ) -> None:
+        self.capture = capture
+        """Where what arrives is to go as well, if anywhere."""
+        self._opener = opener
         self._facts = facts
         self._recording = recording
         self._loop = asyncio.get_running_loop()
         self._log = log.bind(stream=facts.id, source=facts.source)
-        self._listeners = receiver.hub.open(facts, recording.directory, self)
-        receiver.metrics.stream_started(facts.source)
-        receiver.hub.records(StreamStarted(facts, recording.directory))
+        history = None if capture is None else partial(CaptureHistory, capture, settings)
+        self._listeners = opener.hub.open(facts, recording.directory, self, history)
+        opener.metrics.stream_started(facts.source)
+        opener.hub.records(StreamStarted(facts, recording.directory))
         self._log.info(
             "stream_started",
             dialect=facts.dialect,
@@ -55,34 +109,38 @@ class OpenStream:
             peer=facts.peer_address,
         )
 
-    @classmethod
-    async def open(cls, receiver: Receiver, facts: StreamFacts) -> OpenStream:
-        """Make the folder, away from the loop, and let the sinks in. Raises RecordingNotMade."""
-        template = receiver.config.recordings.path
-        try:
-            recording = await asyncio.to_thread(Recording.create, receiver.recordings_directory, template, facts)
-        except OSError as error:
-            raise RecordingNotMade(str(error)) from error
-        return cls(receiver, facts, recording)
+    @property
+    def facts(self) -> StreamFacts:
+        """What is known of it."""
+        return self._facts
+
+    @property
+    def directory(self) -> Path:
+        """Its folder."""
+        return self._recording.directory
+
+    async def room(self, seconds: float) -> None:
+        """Wait until every sink can take so much more audio: for who need not keep up with a call."""
+        await self._listeners.room(seconds)
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand a batch of events on."""
         self._recording.note(events)
         self._listeners.publish(events)
-        self._receiver.metrics.placed(self._facts.source, self._facts.format.encoding.value, events)
+        self._opener.metrics.placed(self._facts.source, self._facts.format.encoding.value, events)
 
     def progress(self, counters: Mapping[str, TrackCounters]) -> None:
         """Put down how far the tracks are."""
         self._recording.progress(counters)
 
-    async def finish(self, ended: Ended) -> None:
+    async def finish(self, ended: Ended, ended_at: datetime) -> None:
         """What follows the last event: sinks finish, ``stream.json`` is written, the end is told.
 
         Sinks that need longer may go on; what they add is put into ``stream.json`` when they are done.
         """
-        receiver, ended_at = self._receiver, datetime.now(UTC)
+        await self._close_capture()
         done = await self._listeners.finished(PROMPT_S)
-        sinks = self._sinks()
+        sinks = self.sinks()
         try:
             await asyncio.to_thread(self._recording.finish, ended, ended_at, sinks)
         except (OSError, ValueError) as error:
@@ -91,7 +149,7 @@ class OpenStream:
         if done:
             await self._close()
         else:
-            receiver.keep(self, self._finish_late())
+            self._opener.keep(self, self._finish_late())
 
     def abandon(self) -> None:
         """Cancel the sinks that are not done."""
@@ -110,17 +168,28 @@ class OpenStream:
         """Take a file that a sink finished; from any thread. Raises ValueError for one outside of the folder."""
         if self._recording.add_file(path, kind, media_type, sink):
             added = FileAdded(self._facts.id, path, kind, media_type)
-            self._soon(partial(self._receiver.hub.records, added))
+            self._soon(partial(self._opener.hub.records, added))
 
     async def _finish_late(self) -> None:
         await self._listeners.finished()  # each sink within its own finish_timeout_s
         try:
-            await asyncio.to_thread(self._recording.amend, self._sinks())
+            await asyncio.to_thread(self._recording.amend, self.sinks())
         except (OSError, ValueError) as error:
             self._log.error("stream_json_failed", problem=str(error))
         await self._close()
 
+    async def _close_capture(self) -> None:
+        """Have all of the capture written, so that its size and checksum are of the whole."""
+        written = None if self.capture is None else self.capture.close()
+        if written is not None:
+            try:
+                await asyncio.wrap_future(written)
+            except OSError as error:
+                self._log.error("capture_not_written", problem=str(error))
+
     async def _close(self) -> None:
+        if self.capture is not None and self.capture.path is not None and self.capture.path.name == SPILL:
+            await asyncio.to_thread(self.capture.path.unlink, missing_ok=True)
         # What a sink left unfinished, the next start finishes; the journal says that there is something to finish.
         unfinished = any(result.status != "ok" for result in self._listeners.results().values())
         try:
@@ -137,9 +206,9 @@ class OpenStream:
 
     def _pass_on(self, annotation: Annotation) -> None:
         self._listeners.annotation(annotation)
-        self._receiver.hub.records(Annotated(self._facts.id, annotation))
+        self._opener.hub.records(Annotated(self._facts.id, annotation))
 
-    def _sinks(self) -> dict[str, SinkEntry]:
+    def sinks(self) -> dict[str, SinkEntry]:
         """How the sinks have fared until now, as ``stream.json`` has it."""
         return {
             name: SinkEntry(
@@ -147,6 +216,7 @@ class OpenStream:
                 result.error,
                 {track: round(seconds, 6) for track, seconds in result.dropped_s.items()},
                 result.events_dropped,
+                result.restarts,
             )
             for name, result in self._listeners.results().items()
         }
@@ -154,8 +224,8 @@ class OpenStream:
     def _tell(self, ended: Ended, sinks: Mapping[str, SinkEntry]) -> None:
         facts, directory = self._facts, self._recording.directory
         duration_s = max((track.length / track.rate for track in ended.tracks.values()), default=0.0)
-        self._receiver.metrics.stream_ended(facts.source, ended)
-        self._receiver.hub.records(StreamEnded(facts, directory, ended.reason, ended.stop_received, duration_s))
+        self._opener.metrics.stream_ended(facts.source, ended)
+        self._opener.hub.records(StreamEnded(facts, directory, ended.reason, ended.stop_received, duration_s))
         trouble = {name: _trouble(sink) for name, sink in sinks.items() if _trouble(sink)}
         self._log.info(
             "stream_ended",
