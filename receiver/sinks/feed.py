@@ -9,12 +9,13 @@ it came in the middle of the stream.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from receiver.events import Cause, Ended, Event, Frame, Gap, Started
+from receiver.sinks.budget import Budget
 
-Overflow = Literal["drop_newest", "drop_oldest"]
+Overflow = Literal["drop_newest", "drop_oldest", "spill"]
 
 OTHERS_LIMIT = 10_000
 """How many events that hold no audio (gaps, digits, marks, annotations) may wait in a feed."""
@@ -23,39 +24,16 @@ EVENT_BYTES = 200
 """What an event costs beside its samples, about."""
 
 
-class Budget:
-    """What all feeds together may hold. Used by the putting thread only.
-
-    Counting every feed on every hand-over would be dear at thousands of streams, so what was put since the last count
-    is added to it, and the feeds are counted again only when that sum passes the limit.
-    """
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.added = 0
-        self.over = False
-        """While true, feeds grow no further."""
-        self._counted = 0
-
-    @property
-    def due(self) -> bool:
-        """Whether the feeds must be counted again."""
-        return self.over or self._counted + self.added > self.limit_bytes
-
-    def counted(self, total_bytes: int) -> None:
-        """Take a new count of all feeds."""
-        self._counted = total_bytes
-        self.added = 0
-        self.over = total_bytes > self.limit_bytes
-
-
 class Feed:
-    """One sink's bounded queue on one stream.
+    """One sink's bounded queue on one stream. To ``spill`` takes a SpillingFeed: this one drops the newest instead.
 
     ``buffer_s`` bounds the audio of each track on its own; a gap holds no audio and is only counted. Of a frame that
     fits in part, that part is kept: its beginning with ``drop_newest``, its end with ``drop_oldest``. With
     ``drop_oldest`` making room for one track may drop older audio of another.
     """
+
+    patience: float | None = None
+    """When ``take`` had nothing: in how many seconds it is to be asked again, also without any news."""
 
     def __init__(self, budget: Budget, *, buffer_s: float, overflow: Overflow = "drop_newest") -> None:
         self._budget = budget
@@ -67,16 +45,20 @@ class Feed:
         self.events_dropped = 0
         """Events without audio that did not fit."""
         self._dropped: dict[str, int] = {}
-        self._rates: dict[str, int] = {}
+        self._rates: dict[str, int] = {}  # grows by being replaced: the taking side reads it, too
         self._in: dict[str, int] = {}  # samples; put minus evicted
         self._others_in = 0
         self._spared: deque[Event] = deque()  # evicted events that are not to be dropped: older than all in the queue
         # written by the taking side
         self.closed = False
+        self.idle = False
+        """Nobody takes now: the sink has failed, and is to be started again."""
         self._out: dict[str, int] = {}
         self._others_out = 0
         self._expected: dict[str, int] = {}
         self._ready: deque[Event] = deque()
+        # written by the putting side, taken back by either
+        self._room_wanted: tuple[float, Callable[[], None]] | None = None
 
     def put(self, events: Sequence[Event]) -> bool:
         """Append what fits, never wait; whether there is something new to take. After Ended nothing is accepted."""
@@ -102,9 +84,63 @@ class Feed:
 
     def take(self) -> Event | None:
         """The next event, with holes closed; None: nothing is there now. Ended is the last."""
+        if self._room_wanted is not None:
+            self._tell_room()
         if self._ready:
             return self._ready.popleft()
-        event = self._pop()
+        try:
+            event = self._spared.popleft() if self._spared else self._queue.popleft()
+        except IndexError:
+            return None
+        return self._hand_out(event)
+
+    def close(self) -> None:
+        """Nobody takes any more: what is queued, and whatever comes, is discarded. Either side may do this."""
+        self.closed = True
+        self._queue.clear()
+        self._spared.clear()
+        self._tell_room()
+
+    def has_room(self, seconds: float) -> bool:
+        """Whether so much more audio fits, on every track; an empty feed has room for any amount. For either side."""
+        if self.closed:
+            return True
+        queued = self.queued_s
+        fits = queued == 0 or (not self._budget.over and queued + seconds <= self._buffer_s)
+        return fits and self._others_in - self._others_out <= OTHERS_LIMIT // 2
+
+    def when_room(self, seconds: float, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called once, on any thread, when so much more audio fits. For the putting side.
+
+        It has to look itself, after this, whether there is room already; ``forget_room`` takes it back.
+        """
+        self._room_wanted = (seconds, tell)
+
+    def forget_room(self) -> None:
+        """Nobody waits for room."""
+        self._room_wanted = None
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds of audio waiting, on the track that has most."""
+        if self.closed:
+            return 0.0
+        return max((self._queued(track) / rate for track, rate in self._rates.items()), default=0.0)
+
+    @property
+    def queued_bytes(self) -> int:
+        """About what the feed holds. Samples that feeds share are counted for each. For the putting side."""
+        if self.closed:
+            return 0
+        return 2 * sum(self._queued(track) for track in self._rates) + EVENT_BYTES * len(self._queue)
+
+    @property
+    def dropped_s(self) -> dict[str, float]:
+        """Seconds that did not fit, by track. What had passed before the feed was made is not among them."""
+        return {track: samples / self._rates[track] for track, samples in self._dropped.items()}
+
+    def _hand_out(self, event: Event) -> Event:
+        """Count an event of the queue; what is to be taken first, it or the hole before it."""
         if isinstance(event, (Frame, Gap)):
             track = event.track
             if isinstance(event, Frame):
@@ -123,41 +159,26 @@ class Feed:
                     self._ready.append(Gap(track, expected, counters.length, counters.rate, Cause.DROPPED))
             self._ready.append(event)
             return self._ready.popleft()
-        elif event is not None:
+        else:
             self._others_out += 1
         return event
 
-    def close(self) -> None:
-        """Nobody takes any more: what is queued, and whatever comes, is discarded. Either side may do this."""
-        self.closed = True
-        self._queue.clear()
-        self._spared.clear()
+    def _tell_room(self) -> None:
+        wanted = self._room_wanted
+        if wanted is not None and self.has_room(wanted[0]):
+            self._room_wanted = None
+            wanted[1]()
 
-    @property
-    def queued_s(self) -> float:
-        """Seconds of audio waiting, on the track that has most. For the putting side, as are the next two."""
-        if self.closed:
-            return 0.0
-        return max((self._queued(track) / rate for track, rate in self._rates.items()), default=0.0)
-
-    @property
-    def queued_bytes(self) -> int:
-        """About what the feed holds. Samples that feeds share are counted for each."""
-        if self.closed:
-            return 0
-        return 2 * sum(self._queued(track) for track in self._rates) + EVENT_BYTES * len(self._queue)
-
-    @property
-    def dropped_s(self) -> dict[str, float]:
-        """Seconds that did not fit, by track. What had passed before the feed was made is not among them."""
-        return {track: samples / self._rates[track] for track, samples in self._dropped.items()}
+    def _set_rate(self, track: str, rate: int) -> None:
+        self._rates = {**self._rates, track: rate}
 
     def _queued(self, track: str) -> int:
         return self._in.get(track, 0) - self._out.get(track, 0)
 
     def _put_frame(self, frame: Frame) -> bool:
         track, count = frame.track, len(frame.samples)
-        self._rates[track] = frame.rate
+        if self._rates.get(track) != frame.rate:
+            self._set_rate(track, frame.rate)
         queued = self._queued(track)
         limit = int(self._buffer_s * frame.rate)
         if self._budget.over:
@@ -199,13 +220,7 @@ class Feed:
 
     def _drop(self, event: Event) -> None:
         if isinstance(event, (Frame, Gap)):
-            self._rates.setdefault(event.track, event.rate)
+            self._set_rate(event.track, event.rate)
             self._dropped[event.track] = self._dropped.get(event.track, 0) + event.end - event.start
         else:
             self.events_dropped += 1
-
-    def _pop(self) -> Event | None:
-        try:
-            return self._spared.popleft() if self._spared else self._queue.popleft()
-        except IndexError:
-            return None

@@ -7,31 +7,37 @@ puts events into feeds, rings each loop at most once per slice of its sweep, and
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
 from receiver.config import SinkConfig
 from receiver.errors import ConfigError
 from receiver.records import Record
-from receiver.sinks.feed import Budget
+from receiver.selection import selects
+from receiver.sinks.budget import Budget
+from receiver.sinks.history import OpenHistory
 from receiver.sinks.listener import CANCEL_S, Listener, is_plain
 from receiver.sinks.listeners import Listeners
 from receiver.sinks.loading import load_apart
 from receiver.sinks.opened import CLOSE_S, Opened
+from receiver.sinks.recall import Recall
 from receiver.sinks.sink import PlainSink, Recover, Sink
 from receiver.sinks.sink_loop import FORGOTTEN_S, SinkLoop
 from receiver.sinks.slots import Slots
+from receiver.sinks.workers import Workers
 from receiver.stream import Owner, StreamFacts
 
 OPEN_S = 60.0
 """How long a sink may take to be imported, and again to come to its ``yield``: a large model is to fit in."""
+
+HISTORIANS = 2
+"""How many threads read for all sinks that could not keep up. They decode, at the expense of everybody else."""
 
 T = TypeVar("T")
 
@@ -41,7 +47,7 @@ class SinkFigures(msgspec.Struct):
 
     queued_s: float = 0.0  # the longest feed now
     dropped_s: float = 0.0
-    failures: int = 0  # streams on which it raised, or was left behind
+    failures: int = 0  # streams on which it raised, also if it was started again, or was left behind
     records_dropped: int = 0  # that its plugin was too slow to read
 
 
@@ -59,6 +65,7 @@ class Hub:
         self._loops: dict[str, SinkLoop] = {}
         self._opened: dict[str, Opened] = {}
         self._slots = {name: Slots(config.threads) for name, config in sinks.items()}
+        self._workers = Workers("history of sinks", HISTORIANS)
         self._live: dict[int, Listeners] = {}
         self._totals = {name: SinkFigures() for name in sinks}
 
@@ -89,18 +96,33 @@ class Hub:
         """What finishes the files of a crash, with the names of their sinks."""
         return [(name, opened.plugin.recover) for name, opened in self._opened.items() if opened.plugin.recover]
 
-    def open(self, facts: StreamFacts, directory: Path, owner: Owner) -> Listeners:
-        """Start the sinks that are configured for a stream; ``directory`` exists."""
+    def needs_history(self, facts: StreamFacts) -> bool:
+        """Whether a sink of this stream may have to read on from what is kept of it."""
+        return any(one.reads_back and selects(one.sources, one.when, facts) for one in self._configs.values())
+
+    def may_need_history(self, source: str) -> bool:
+        """The same before the stream has started: for any stream of the source."""
+        return any(config.reads_back and config.may_get(source) for config in self._configs.values())
+
+    def open(self, facts: StreamFacts, directory: Path, owner: Owner, history: OpenHistory | None = None) -> Listeners:
+        """Start the sinks that are configured for a stream; ``directory`` exists.
+
+        ``history`` opens what is kept of the stream, in a thread, for each sink that comes to need it. Without it,
+        ``spill`` drops the newest, and a sink that is started again misses what did not fit meanwhile.
+        """
         listeners = Listeners(self, (facts, directory, owner))
         self._live[id(listeners)] = listeners
         for name, opened in self._opened.items():
             sink, config = opened.plugin.sink, self._configs[name]
-            if sink is not None and _wants(config, facts):
-                self._begin(listeners, name, sink, config)
+            if sink is not None and selects(config.sources, config.when, facts):
+                self._begin(listeners, name, sink, config, history)
         return listeners
 
     def attach(self, listeners: Listeners, name: str, sink: Sink | PlainSink, config: SinkConfig | None = None) -> None:
-        """Add a sink to a stream. What has passed is a gap of cause DROPPED to it, even all of the stream."""
+        """Add a sink to a stream. What has passed is a gap of cause DROPPED to it, even all of the stream.
+
+        It has no history: ``overflow = "spill"`` drops the newest.
+        """
         config = config or SinkConfig(use=name)
         self._totals.setdefault(name, SinkFigures())
         self._slots.setdefault(name, Slots(config.threads))
@@ -119,7 +141,7 @@ class Hub:
         return all(
             self._slots[name].room
             for name, opened in self._opened.items()
-            if opened.plugin.sink is not None and is_plain(opened.plugin.sink) and _from(self._configs[name], source)
+            if opened.plugin.sink is not None and is_plain(opened.plugin.sink) and self._configs[name].may_get(source)
         )
 
     def records(self, record: Record) -> None:
@@ -133,8 +155,7 @@ class Hub:
     def flush(self) -> None:
         """Ring for all that was published since the last time: each loop once, and not while a ring is on its way."""
         if self._budget.due:
-            feeds = (listener.feed for listeners in self._live.values() for listener in listeners.all)
-            self._budget.counted(sum(feed.queued_bytes for feed in feeds))
+            self._count()
         for loop in self._loops.values():
             loop.ring()
 
@@ -144,6 +165,13 @@ class Hub:
             for listener in listeners.all:
                 _add(self._totals[listener.name], listener)
 
+    def crowded(self) -> bool:
+        """Whether all feeds together hold more than they may, and there is a sink that may yet take of it."""
+        if self._budget.over:
+            self._count()
+        holding = (one for one in self._listening() if one.feed.queued_bytes)
+        return self._budget.over and not all(one.loop.blocked for one in holding)
+
     def healthy(self) -> bool:
         """False while there is a live stream all of whose sinks have failed or block their loops."""
         return all(listeners.healthy for listeners in self._live.values())
@@ -151,17 +179,26 @@ class Hub:
     def figures(self) -> dict[str, SinkFigures]:
         """Figures by sink; dropped seconds and failures only ever grow."""
         figures = {name: msgspec.structs.replace(total) for name, total in self._totals.items()}
-        for listeners in self._live.values():
-            for listener in listeners.all:
-                _add(figures[listener.name], listener)
-                figures[listener.name].queued_s = max(figures[listener.name].queued_s, listener.feed.queued_s)
+        for listener in self._listening():
+            _add(figures[listener.name], listener)
+            figures[listener.name].queued_s = max(figures[listener.name].queued_s, listener.feed.queued_s)
         for name, opened in self._opened.items():
             if opened.announcements is not None:
                 figures[name].records_dropped = opened.announcements.dropped
         return figures
 
-    def _begin(self, listeners: Listeners, name: str, sink: Sink | PlainSink, config: SinkConfig) -> Listener:
-        listener = Listener(name, sink, config, self._budget, self._slots[name], self._loops[name], listeners.stream)
+    def _begin(
+        self,
+        listeners: Listeners,
+        name: str,
+        sink: Sink | PlainSink,
+        config: SinkConfig,
+        history: OpenHistory | None = None,
+    ) -> Listener:
+        needed = history if config.reads_back else None
+        recall = needed and Recall(needed, self._workers, sink=name, stream=listeners.stream[0].id)
+        slots, loop = self._slots[name], self._loops[name]
+        listener = Listener(name, sink, config, self._budget, slots, loop, listeners.stream, recall)
         listeners.all.append(listener)
         if listener.loop.given_up:
             listener.refuse()
@@ -169,9 +206,15 @@ class Hub:
             listener.loop.call(listener.begin)
         return listener
 
+    def _count(self) -> None:
+        self._budget.counted(sum(one.feed.queued_bytes for one in self._listening()))
+
+    def _listening(self) -> Iterator[Listener]:
+        return (listener for listeners in self._live.values() for listener in listeners.all)
+
     async def _stop(self) -> None:
         """Close all plugins at once, so that none waits for another, and leave behind what is stuck."""
-        running = [one for listeners in self._live.values() for one in listeners.all if not one.done.done()]
+        running = [one for one in self._listening() if not one.done.done()]
         bound = CANCEL_S + CLOSE_S + FORGOTTEN_S + 1
         await asyncio.gather(
             *(
@@ -181,6 +224,7 @@ class Hub:
         )
         for listener in running:
             listener.leave_behind()
+        self._workers.close()
 
 
 async def _in_time(name: str, work: Future[T]) -> T:
@@ -193,30 +237,14 @@ async def _in_time(name: str, work: Future[T]) -> T:
 
 async def _close(running: Sequence[Listener], opened: Opened | None) -> None:
     """End the sinks that still run, then close their plugin; on its loop."""
-    for listener in running:
-        listener.cancel()
+    for one in running:
+        one.cancel()
     if running:  # a sink that does not end is left behind, and then done as well
-        await asyncio.wait([asyncio.wrap_future(listener.done) for listener in running])
+        await asyncio.wait([asyncio.wrap_future(one.done) for one in running])
     if opened is not None:
         await opened.close()
 
 
-def _wants(config: SinkConfig, facts: StreamFacts) -> bool:
-    parameters = facts.parameters
-    return _from(config, facts.source) and all(
-        key in parameters and _text(parameters[key]) == _text(value) for key, value in config.when.items()
-    )
-
-
-def _from(config: SinkConfig, source: str | None) -> bool:
-    return source is None or config.sources is None or source in config.sources
-
-
-def _text(value: Any) -> str:
-    """Parameters and configured values are compared as text: a platform may send ``1`` or ``"1"``."""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
 def _add(figures: SinkFigures, listener: Listener) -> None:
     figures.dropped_s += sum(listener.feed.dropped_s.values())
-    figures.failures += listener.status == "failed" or listener.left_behind
+    figures.failures += listener.failed or listener.status == "failed" or listener.left_behind

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
@@ -15,12 +14,18 @@ from typing import TYPE_CHECKING, Literal, cast
 import structlog
 
 from receiver.logs import logger
+from receiver.sinks.budget import Budget
 from receiver.sinks.failure import describe_failure, failure_text
-from receiver.sinks.feed import Budget, Feed
-from receiver.sinks.reader import AsyncReader, PlainReader
+from receiver.sinks.feed import Feed
+from receiver.sinks.plain_thread import PlainThread
+from receiver.sinks.reader import AsyncReader, PlainReader, Source
+from receiver.sinks.recall import Recall
+from receiver.sinks.restarts import Restarts
+from receiver.sinks.rewind import Rewind
 from receiver.sinks.sink import PlainSink, Sink
 from receiver.sinks.sink_loop import SinkLoop
 from receiver.sinks.slots import Slots
+from receiver.sinks.spilling_feed import SpillingFeed
 from receiver.stream import Owner, Stream, StreamFacts
 
 if TYPE_CHECKING:
@@ -55,25 +60,36 @@ class Listener:
         slots: Slots,
         loop: SinkLoop,
         stream: tuple[StreamFacts, Path, Owner],
+        recall: Recall | None = None,
     ) -> None:
+        """``recall``: of the stream's history, if this sink may need it."""
         self.name = name
         self.config = config
         self.feed = Feed(budget, buffer_s=config.buffer_s, overflow=config.overflow)
+        if recall is not None:
+            self.feed = SpillingFeed(budget, recall, buffer_s=config.buffer_s, overflow=config.overflow)
+            recall.on_answer(self._answered)
         self.dirty = False
         self.status: Status = "running"
         self.error: str | None = None
         self.left_behind = False
+        self.failed = False
+        """Whether it has raised, also if it was started again."""
+        self.restarts = 0
         self.done: Future[None] = Future()
         facts, directory, owner = stream
         self._stream = Stream(facts, directory, owner, name, closed=self.done.done)
         self._sink = sink
         self._slots = slots
         self._plain = is_plain(sink)
-        self._reader = PlainReader(self.feed) if self._plain else AsyncReader(self.feed)
+        rewind = Rewind(self.feed) if config.on_error == "restart" else None
+        self._restarts = None if rewind is None else Restarts(rewind)
+        self._source: Source = self.feed if rewind is None else rewind
+        self._reader = self._make_reader()
         self.loop = loop
         self._loop = loop.loop
         self._task: asyncio.Task[None]
-        self._thread_done: asyncio.Future[None] | None = None
+        self._thread: PlainThread | None = None
         self._cancelled = False
         self._collecting = False
         self._timers: list[asyncio.TimerHandle] = []
@@ -105,7 +121,7 @@ class Listener:
         if self._cancelled or self.status != "running":
             return
         self._cancelled = True
-        if self._thread_done is not None:
+        if self._thread is not None:
             self._reader.stop()  # a thread cannot be cancelled, but its events can end
         else:
             self._task.cancel()
@@ -125,45 +141,60 @@ class Listener:
 
     async def _run(self) -> None:
         structlog.contextvars.bind_contextvars(stream=self._stream.id, sink=self.name)
+        again = True
+        while again:
+            failure = await self._run_once()
+            again = failure is not None and await self._restart(failure)
+            if again:
+                del failure  # it holds all that was there when it was raised
+        if failure is None:
+            self._end("cancelled" if self._cancelled and self._plain else "ok", None)
+        elif self._cancelled and (self.feed.idle or isinstance(failure, asyncio.CancelledError)):
+            self._end("cancelled", failure)
+        else:
+            self._end("failed", failure)
+
+    async def _run_once(self) -> BaseException | None:
+        """Run the sink; what it raised. It may raise CancelledError of itself, when something of its own was."""
         try:
             if self._plain:
                 await self._in_thread()
             else:
                 await cast(Sink, self._sink)(self._stream, cast(AsyncReader, self._reader))
-        except asyncio.CancelledError as error:
-            # a sink may also raise this of itself, when something of its own was cancelled
-            self._end("cancelled" if self._cancelled else "failed", error)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            self._end("failed", error)
-        else:
-            self._end("cancelled" if self._cancelled and self._plain else "ok", None)
+        except (asyncio.CancelledError, Exception, SystemExit, KeyboardInterrupt) as error:
+            return error
+        return None
+
+    async def _restart(self, failure: BaseException) -> bool:
+        """Wait until a sink that has failed may try again; False: it may not."""
+        if self._restarts is None or self._cancelled or self.feed.closed or not self._room:
+            return False
+        self.failed = True
+        self._reader.stop()
+        delay_s = self._restarts.next()
+        if delay_s is None:
+            return False
+        said = {"attempt": self._restarts.failed, "delay_s": delay_s, **describe_failure(failure)}
+        log.warning("sink_restarting", sink=self.name, stream=self._stream.id, **said)
+        self.feed.idle = True
+        self._thread = None
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(delay_s)
+            self.feed.idle = False
+            self.restarts += 1
+            self._reader = self._make_reader()
+            return True
+        return False
 
     async def _in_thread(self) -> None:
         if not self._room:
             raise RuntimeError(f"all {self._slots.count} threads of this sink are taken (sinks.{self.name}.threads)")
-        outcome = self._loop.create_future()
-        context = dict(structlog.contextvars.get_contextvars())
-        name = f"sink {self.name}"
-        threading.Thread(target=self._plain_run, args=(outcome, context), name=name, daemon=True).start()
-        self._thread_done = outcome
-        await outcome
-
-    def _plain_run(self, outcome: asyncio.Future[None], context: dict[str, object]) -> None:
-        structlog.contextvars.bind_contextvars(**context)
-        failure: BaseException | None = None
-        try:
-            result = cast(PlainSink, self._sink)(self._stream, cast(PlainReader, self._reader))
-            if result is not None:
-                if inspect.iscoroutine(result):
-                    result.close()
-                raise TypeError(f"a plain sink returns None, not {type(result).__name__}: is it to be 'async def'?")
-        except BaseException as error:
-            failure = error
-        self._slots.release(self)
-        self.loop.call(partial(_settle, outcome, failure))  # closed: the process is ending, and left this thread behind
+        work = partial(cast(PlainSink, self._sink), self._stream, cast(PlainReader, self._reader))
+        self._thread = PlainThread(f"sink {self.name}", work, self.loop, partial(self._slots.release, self))
+        await self._thread.outcome
 
     def _end(self, status: Status, error: BaseException | None) -> None:
-        if self._thread_done is None:  # no thread will give it back
+        if self._thread is None or not self._thread.running:  # no thread will give it back
             self._slots.release(self)
         self.status = status
         self.error = None if error is None else failure_text(error)
@@ -195,16 +226,16 @@ class Listener:
         self._timers = [timer for timer in self._timers if timer.when() > self._loop.time()]  # those that have not run
         self._timers.append(self._loop.call_later(delay_s, call))
 
+    def _make_reader(self) -> AsyncReader | PlainReader:
+        return PlainReader(self._source) if self._plain else AsyncReader(self._source)
+
+    def _answered(self) -> None:
+        """There is something new in the stream's history. On any thread."""
+        if self._plain:
+            self._reader.wake()
+        else:
+            self.loop.call(lambda: self._reader.wake())
+
     def _wake_now(self) -> None:
         self._collecting = False
         self._reader.wake()
-
-
-def _settle(outcome: asyncio.Future[None], failure: BaseException | None) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):  # the task was cancelled, and the outcome with it
-        if failure is None:
-            outcome.set_result(None)
-        elif isinstance(failure, StopIteration):  # a future refuses it
-            outcome.set_exception(RuntimeError(f"the sink raised {failure!r}"))
-        else:
-            outcome.set_exception(failure)

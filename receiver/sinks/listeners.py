@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ from receiver.stream import Owner, StreamFacts
 if TYPE_CHECKING:
     from receiver.sinks.hub import Hub
 
+LOOK_S = 0.25
+"""How often who waits for room looks whether a loop is blocked, and whether all feeds together are within bounds."""
+
 SPARE_S = 2.0
 """What ``finished`` waits beyond the time that the slowest sink has to finish and to be cancelled."""
 
@@ -28,6 +33,7 @@ class SinkResult(msgspec.Struct, frozen=True):
     error: str | None  # one line
     dropped_s: dict[str, float]  # by track: what did not fit into the feed
     events_dropped: int  # digits, marks, annotations and discontinuities that did not
+    restarts: int  # how often it was started again, having failed
 
 
 class Listeners:
@@ -56,6 +62,34 @@ class Listeners:
                 listener.loop.mark_dirty(listener)
         self._hub.flush()
 
+    async def room(self, seconds: float) -> None:
+        """Wait until every feed can take so much more audio; one that is empty can take any amount.
+
+        For who need not keep up with a call, and would rather wait than have anything dropped; for one at a time. A
+        sink that has ended, or blocks its loop, is not waited for; one that does neither is, as long as it likes.
+        """
+        self._hub.flush()
+        await asyncio.sleep(0)  # who never has to wait lets others have their turn
+        if self._has_room(seconds):
+            return
+        loop = asyncio.get_running_loop()
+        news = asyncio.Event()
+        tell = partial(_call, loop, news.set)
+        try:
+            while True:
+                for listener in self.all:
+                    listener.feed.when_room(seconds, tell)
+                    listener.loop.mark_dirty(listener)  # a ring that is not answered shows that the loop is blocked
+                self._hub.flush()
+                if self._has_room(seconds):
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), LOOK_S)
+                news.clear()
+        finally:
+            for listener in self.all:
+                listener.feed.forget_room()
+
     async def finished(self, timeout_s: float | None = None) -> bool:
         """Wait until every sink has ended; False: some have not within ``timeout_s``, or were left behind.
 
@@ -69,14 +103,8 @@ class Listeners:
         loop = asyncio.get_running_loop()
         news = asyncio.Event()
 
-        def tell(_: object) -> None:
-            try:
-                loop.call_soon_threadsafe(news.set)
-            except RuntimeError:  # the main loop is gone, and nobody waits
-                return
-
         for listener in self.all:
-            listener.done.add_done_callback(tell)
+            listener.done.add_done_callback(lambda _: _call(loop, news.set))
         limit = asyncio.timeout_at(min(loop.time() + timeout_s, self._give_up_at))
         try:
             async with limit:
@@ -112,7 +140,11 @@ class Listeners:
         """How each sink has fared until now, by its name."""
         return {
             listener.name: SinkResult(
-                listener.status, listener.error, listener.feed.dropped_s, listener.feed.events_dropped
+                listener.status,
+                listener.error,
+                listener.feed.dropped_s,
+                listener.feed.events_dropped,
+                listener.restarts,
             )
             for listener in self.all
         }
@@ -125,3 +157,13 @@ class Listeners:
             or not self.all
             or any(listener.status != "failed" and not listener.loop.blocked for listener in self.all)
         )
+
+    def _has_room(self, seconds: float) -> bool:
+        return not self._hub.crowded() and all(
+            listener.loop.blocked or listener.feed.has_room(seconds) for listener in self.all
+        )
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is gone, and nobody waits
+        loop.call_soon_threadsafe(function)

@@ -8,7 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from receiver.events import Ended, Event
-from receiver.sinks.feed import Feed
+
+
+class Source(Protocol):
+    """What is read: a feed, or what stands before one."""
+
+    @property
+    def patience(self) -> float | None:
+        """When there was nothing: in how many seconds to look again, also if nobody wakes."""
+
+    def take(self) -> Event | None:
+        """The next event; None: nothing is there now."""
 
 
 class Reader(Protocol):
@@ -24,23 +34,27 @@ class Reader(Protocol):
 class AsyncReader(AsyncIterator[Event]):
     """For ``async for``. It suspends only when the feed is empty: a batch costs one change of task, however long."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._over = False
         self._waiter: asyncio.Future[None] | None = None
 
     async def __anext__(self) -> Event:
         while not self._over:
-            event = self._feed.take()
+            event = self._source.take()
             if event is not None:
                 self._over = isinstance(event, Ended)
                 return event
             # between the empty take and this line the loop ran nothing else, so no wake is missed
-            self._waiter = asyncio.get_running_loop().create_future()
+            loop, patience = asyncio.get_running_loop(), self._source.patience
+            self._waiter = loop.create_future()
+            timer = None if patience is None else loop.call_later(patience, self.wake)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+                if timer is not None:
+                    timer.cancel()
         raise StopAsyncIteration
 
     def wake(self) -> None:
@@ -57,8 +71,8 @@ class AsyncReader(AsyncIterator[Event]):
 class PlainReader(Iterator[Event]):
     """For ``for``, in a thread of its own."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._over = False
         self._news = threading.Event()
 
@@ -67,11 +81,11 @@ class PlainReader(Iterator[Event]):
             self._news.clear()  # before we look, so that news in between are not slept over
             if self._over:
                 raise StopIteration
-            event = self._feed.take()
+            event = self._source.take()
             if event is not None:
                 self._over = isinstance(event, Ended)
                 return event
-            self._news.wait()
+            self._news.wait(self._source.patience)
 
     def wake(self) -> None:
         """There is something new in the feed. Called on any thread."""

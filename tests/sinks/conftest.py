@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,14 @@ async def blocking(stream: Stream, events: AsyncIterator[Event]) -> None:
     await everything(stream, events)
 
 
+async def blocking_later(stream: Stream, events: AsyncIterator[Event]) -> None:
+    """Has heard of all there is when it blocks its loop."""
+    await anext(events)
+    TOWN.there.set()
+    TOWN.go.wait(LONG)
+    await everything(stream, events)
+
+
 async def stopping(stream: Stream, events: AsyncIterator[Event]) -> None:
     asyncio.get_running_loop().stop()
     await everything(stream, events)
@@ -119,6 +127,37 @@ def plain_returning(stream: Stream, events: AsyncIterator[Event]) -> Awaitable[N
 
 def plain_returning_a_number(stream: Stream, events: Iterator[Event]) -> int:
     return 3
+
+
+async def tripping(stream: Stream, events: AsyncIterator[Event]) -> None:
+    """Raises where it is told to; what each of its runs was given is kept."""
+    runs = TOWN.runs.setdefault(stream.sink, [])
+    runs.append([])
+    stream.annotate("run", start=0, end=0, rate=RATE)
+    async for event in events:
+        runs[-1].append(event)
+        if TOWN.trips(len(runs), event):
+            raise ValueError("tripped")
+
+
+def plain_tripping(stream: Stream, events: Iterator[Event]) -> None:
+    runs = TOWN.runs.setdefault(stream.sink, [])
+    runs.append([])
+    stream.annotate("run", start=0, end=0, rate=RATE)
+    for event in events:
+        runs[-1].append(event)
+        if TOWN.trips(len(runs), event):
+            raise ValueError("tripped")
+
+
+async def impatient(stream: Stream, events: AsyncIterator[Event]) -> None:
+    """Gives up waiting for the next event, again and again."""
+    seen = TOWN.seen.setdefault(stream.sink, [])
+    while not TOWN.go.is_set():
+        await asyncio.sleep(0.002)
+    while not seen or not isinstance(seen[-1], Ended):
+        with suppress(TimeoutError):
+            seen.append(await asyncio.wait_for(anext(events), 0.001))
 
 
 async def talking(stream: Stream, events: AsyncIterator[Event]) -> None:
@@ -214,13 +253,15 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def publish(hub: Hub, listeners: Listeners, slices: int = 50) -> None:
+async def publish(hub: Hub, listeners: Listeners, slices: int = 50, kept: Kept | None = None) -> None:
     """A stream of one track, as the sweep would: a batch, a flush, and on."""
     for number in range(slices):
-        listeners.publish([frame(160 * number)])
+        batch = [frame(160 * number)]
+        listeners.publish(batch if kept is None else kept.add(batch))
         hub.flush()
         await asyncio.sleep(0)
-    listeners.publish([ended(160 * slices)])
+    end = [ended(160 * slices)]
+    listeners.publish(end if kept is None else kept.add(end))
     hub.flush()
 
 
@@ -260,12 +301,63 @@ async def forgetful(stream: Stream, events: AsyncIterator[Event]) -> None:
     await everything(stream, events)
 
 
+class Kept:
+    """What is kept of a stream: a list that grows, and whoever reads it from its beginning. ``open`` is a sink's."""
+
+    def __init__(self, at_once: int = 20) -> None:
+        self.at_once = at_once
+        self.events: list[Event] = []
+        self.over = False
+        self.readings: list[Reading] = []
+        self.gate = threading.Event()  # while it is not set, a read takes its time
+        self.gate.set()
+        self.inside = threading.Event()
+
+    def add(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Keep them, and give them back."""
+        self.events.extend(events)
+        return events
+
+    def open(self) -> Reading:
+        self.readings.append(Reading(self))
+        return self.readings[-1]
+
+
+class Reading:
+    """A History."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.closed = 0
+        self.reads = 0
+        self._kept = kept
+        self._next = 0
+        self._busy = False
+
+    def read(self) -> Sequence[Event] | None:
+        assert not self.closed and not self._busy
+        self._busy = True
+        self.reads += 1
+        self._kept.inside.set()
+        self._kept.gate.wait(LONG)
+        over = self._kept.over  # asked first: what came until then is found
+        events = self._kept.events[self._next : self._next + self._kept.at_once]
+        self._next += len(events)
+        self._busy = False
+        return None if over and not events else events
+
+    def close(self) -> None:
+        assert not self._busy
+        self.closed += 1
+
+
 class Town:
     """What the plugins of these tests, which are loaded by name, share with them."""
 
     def __init__(self) -> None:
         self.sinks: dict[str, Callable[..., Any]] = {}
         self.seen: dict[str, list[Event]] = {}
+        self.runs: dict[str, list[list[Event]]] = {}
+        self.trips: Callable[[int, Event], bool] = lambda run, event: False
         self.said: list[str] = []
         self.go = threading.Event()
         self.there = threading.Event()
@@ -281,6 +373,7 @@ class Town:
     def open_stream(self, hub: Hub, directory: Path, **parameters: Any) -> Listeners:
         return hub.open(facts(**parameters), directory, self)
 
+    Kept = Kept
     use = staticmethod(use)
     facts = staticmethod(facts)
     frame = staticmethod(frame)
@@ -290,6 +383,7 @@ class Town:
     publish = staticmethod(publish)
     samples = staticmethod(samples)
     everything = staticmethod(everything)
+    gated = staticmethod(gated)
     plain_everything = staticmethod(plain_everything)
     recover = staticmethod(recover)
     sitting = sitting

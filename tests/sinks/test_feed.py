@@ -17,7 +17,8 @@ from receiver.events import (
     Started,
     TrackCounters,
 )
-from receiver.sinks.feed import EVENT_BYTES, OTHERS_LIMIT, Budget, Feed
+from receiver.sinks.budget import Budget
+from receiver.sinks.feed import EVENT_BYTES, OTHERS_LIMIT, Feed
 
 RATE = 8000
 
@@ -136,19 +137,35 @@ def test_a_sink_that_takes_while_room_is_made_changes_nothing() -> None:
     assert isinstance(drain(feed)[-1], Ended)
 
 
-def test_over_budget_a_feed_does_not_grow() -> None:
-    budget = Budget(1000)
-    feeds = {overflow: Feed(budget, buffer_s=30, overflow=overflow) for overflow in ("drop_newest", "drop_oldest")}
-    for feed in feeds.values():
-        feed.put([frame(0, 160)])
-    assert budget.due
-    budget.counted(sum(feed.queued_bytes for feed in feeds.values()))
-    assert budget.over
-    for feed in feeds.values():
-        before = feed.queued_bytes
-        feed.put([frame(160, 160)])
-        assert feed.queued_bytes == before
-    assert [event.start for event in drain(feeds["drop_newest"])] == [0]
-    assert [event.start for event in drain(feeds["drop_oldest"])] == [0, 160]
-    budget.counted(0)
-    assert not budget.over and not budget.due
+def test_there_is_room_where_it_fits_and_where_nothing_is() -> None:
+    budget = Budget(1 << 30)
+    feed = Feed(budget, buffer_s=1.0)
+    assert feed.has_room(10)
+    feed.put([frame(0, 4000)])
+    assert (feed.has_room(0.5), feed.has_room(0.6)) == (True, False)
+    budget.over = True
+    assert not feed.has_room(0.1)
+    drain(feed)
+    assert feed.has_room(10)
+    feed.put([Marked("m", 0, RATE)] * (OTHERS_LIMIT // 2 + 1))
+    assert not feed.has_room(0.1)
+    feed.close()
+    assert feed.has_room(10)
+
+
+def test_who_waits_for_room_is_told_once_when_it_fits() -> None:
+    feed, told = make(), list[str]()
+    feed.put([frame(0, 4000), frame(4000, 4000), Digit("1", 8000, RATE)])
+    feed.when_room(0.5, lambda: told.append("room"))
+    feed.take()
+    assert told == []
+    feed.take()  # asking for the next one shows that there is room
+    feed.take()
+    assert told == ["room"]
+    feed.put([frame(8000, 8000)])
+    feed.when_room(0.5, lambda: told.append("closed"))
+    feed.close()
+    feed.when_room(0.5, lambda: told.append("never"))
+    feed.forget_room()
+    feed.take()
+    assert told == ["room", "closed"]

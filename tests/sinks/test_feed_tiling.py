@@ -19,7 +19,8 @@ from receiver.events import (
     Gap,
     TrackCounters,
 )
-from receiver.sinks.feed import Budget, Feed
+from receiver.sinks.budget import Budget
+from receiver.sinks.feed import Feed
 
 RATE = 8000
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from receiver.events import Ended, EndReason, Event, Frame
-from receiver.sinks.feed import Budget, Feed
+from receiver.sinks.budget import Budget
+from receiver.sinks.feed import Feed
 from receiver.sinks.reader import AsyncReader, PlainReader
 
 LONG = 20.0  # seconds, for what must happen and takes as long as the machine needs
@@ -113,3 +114,44 @@ def test_a_thread_that_is_stopped_gets_nothing_more() -> None:
     assert not thread.is_alive()
     queue.put([frame(0), ENDED])
     assert (seen, next(reader, None)) == ([], None)
+
+
+class Slow:
+    """Has something at the third look, and says so to nobody."""
+
+    def __init__(self, patience: float | None) -> None:
+        self.patience = patience
+        self.looks = 0
+
+    def take(self) -> Event | None:
+        self.looks += 1
+        return ENDED if self.looks == 3 else None
+
+
+def test_a_source_that_says_when_is_asked_again_without_a_wake() -> None:
+    async def run() -> list[Event]:
+        seen: list[Event] = []
+        await asyncio.wait_for(collect(AsyncReader(Slow(0.001)), seen), LONG)
+        return seen
+
+    assert asyncio.run(run()) == [ENDED]
+    assert list(PlainReader(Slow(0.001))) == [ENDED]
+
+
+def test_a_wake_before_that_time_is_heard_and_the_timer_taken_back() -> None:
+    async def run() -> Event:
+        reader = AsyncReader(Slow(10_000))
+        task = asyncio.ensure_future(anext(reader))
+        for _ in range(2):
+            await asyncio.sleep(0)
+            reader.wake()
+        return await asyncio.wait_for(task, LONG)
+
+    assert asyncio.run(run()) is ENDED
+    plain, seen = PlainReader(Slow(10_000)), list[Event]()
+    thread = threading.Thread(target=lambda: seen.extend(plain))
+    thread.start()
+    while thread.is_alive():
+        plain.wake()
+    thread.join(LONG)
+    assert seen == [ENDED]

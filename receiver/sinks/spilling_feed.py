@@ -1,0 +1,249 @@
+"""A feed that loses nothing: what does not fit is not queued, and the taking side reads it from the stream's history.
+
+It spills at a frame or a gap that does not fit. A sentinel marks the place in the queue, and from then on the putting
+side queues only what holds no audio, and remembers where the live audio ends. The taking side comes to the sentinel and
+reads the history, which goes past what it has and on behind it. When it has read all there is, it says so
+(``_caught_up``); the next put queues a Rejoin with the positions that have come until then, and queues everything
+again. The taking side reads up to these positions, and goes on with the queue.
+
+The other events, digits for one, are never taken from a history, but handed out when its audio has come to their place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from receiver.events import Annotation, Cause, Discontinuity, Ended, Event, Frame, Gap
+from receiver.sinks.budget import Budget
+from receiver.sinks.feed import OTHERS_LIMIT, Feed, Overflow
+from receiver.sinks.recall import Recall, rest_of
+
+FIRST_PAUSE_S = 0.02
+"""How long the taking side waits where the history is not yet as far as the live audio. It doubles, to LAST_PAUSE_S."""
+
+LAST_PAUSE_S = 0.16
+
+
+class Spill:
+    """Stands in the queue where it has spilled."""
+
+
+class Rejoin(dict[str, int]):
+    """Stands in the queue where it goes on: the positions, by track, that the history is to be read to."""
+
+
+class SpillingFeed(Feed):
+    """A feed with a history. It spills if ``overflow`` says so, else only while the sink is ``idle``.
+
+    Once spilled, what does not fit while the sink catches up spills again, whatever ``overflow`` says, so that nothing
+    is ever evicted beside a sentinel. When the history has broken, the feed drops: the newest for ``spill``.
+    """
+
+    def __init__(self, budget: Budget, recall: Recall, *, buffer_s: float, overflow: Overflow) -> None:
+        super().__init__(budget, buffer_s=buffer_s, overflow=overflow)
+        self._recall = recall
+        self._always = overflow == "spill"
+        # written by the putting side
+        self._spills = 0
+        self._spilled = False
+        self._live: dict[str, int] = {}  # where the live audio ends; grows by being replaced, as ``_rates`` does
+        # written by the taking side
+        self._caught_up = 0  # the spill, by number, in which it has read all there was
+        self._entered = 0  # the spill whose sentinel it has come to,
+        self._left = 0  # and whose Rejoin
+        self._rejoin: Rejoin | None = None
+        self._waiting: deque[Event] = deque()  # not audio, from behind the sentinel
+        self._recalled: deque[Frame | Gap] = deque()
+        self._now_s = 0.0  # where the audio has come to
+        self._pause_s = FIRST_PAUSE_S
+        self._lost_s: dict[str, float] = {}  # grows by being replaced
+
+    def put(self, events: Sequence[Event]) -> bool:
+        """As a feed's. While it is spilled, audio is news only to a taking side that waits for it."""
+        news = False
+        if self._spilled and self._caught_up == self._spills and not self._budget.over:
+            news = self._go_on(self._live)
+        for event in events:
+            if isinstance(event, (Frame, Gap)):
+                if not self._spilled and self._spills_at(event):
+                    news = self._spill()
+                if self._spilled:
+                    self._note(event.track, event.end, event.rate)
+                    continue
+            elif isinstance(event, Ended) and self._spilled:
+                for track, counters in event.tracks.items():
+                    self._note(track, counters.length, counters.rate)
+                self._go_on(self._live)
+            news = super().put((event,)) or news
+        # looked at behind the notes: who says that it has caught up, and looks at them only then, misses nothing
+        return news or (self._spilled and self._caught_up == self._spills)
+
+    def take(self) -> Event | None:
+        """As a feed's. None also means that a read is on its way; ``recall`` wakes who waits for it."""
+        if self._room_wanted is not None:
+            self._tell_room()
+        if self._ready:
+            return self._ready.popleft()
+        while self._entered == self._left:
+            event = self._pop()
+            if event is None:
+                return None
+            if isinstance(event, Spill):
+                self._enter()
+            elif not isinstance(event, (Frame, Gap)) or (event := self._behind(event)) is not None:
+                return self._hand_out(event)
+        return self._recollect()
+
+    def close(self) -> None:
+        """As a feed's; the history is let go."""
+        super().close()
+        self._recall.close()
+
+    @property
+    def dropped_s(self) -> dict[str, float]:
+        """Seconds that did not fit, or that the history did not have, by track."""
+        dropped_s, lost_s = super().dropped_s, self._lost_s
+        return {track: dropped_s.get(track, 0.0) + lost_s.get(track, 0.0) for track in {**dropped_s, **lost_s}}
+
+    def _spills_at(self, event: Frame | Gap) -> bool:
+        if isinstance(event, Gap):
+            full = self._others_in - self._others_out >= OTHERS_LIMIT
+        else:
+            room = int(self._buffer_s * event.rate) - self._queued(event.track)
+            full = self._budget.over or len(event.samples) > room
+        return full and not self._recall.over and (self._always or self.idle or self._left != self._spills)
+
+    def _spill(self) -> bool:
+        self._spills += 1
+        self._spilled = True
+        self._queue.append(cast(Any, Spill()))
+        return True
+
+    def _go_on(self, positions: Mapping[str, int]) -> bool:
+        self._spilled = False
+        self._queue.append(cast(Any, Rejoin(positions)))
+        return True
+
+    def _make_room(self, track: str, count: int, limit: int) -> int:
+        return super()._make_room(track, count, limit) if self._left == self._spills else 0
+
+    def _note(self, track: str, end: int, rate: int) -> None:
+        if self._rates.get(track) != rate:
+            self._set_rate(track, rate)
+        if track in self._live:
+            self._live[track] = end
+        else:
+            self._live = {**self._live, track: end}
+
+    def _enter(self) -> None:
+        self._entered += 1
+        rates = self._rates
+        ends = (end / rates[track] for track, end in self._expected.items() if track in rates)
+        self._now_s = max(ends, default=0.0)
+        self._pause_s = FIRST_PAUSE_S
+
+    def _recollect(self) -> Event | None:
+        """The next event while it is spilled, for the taking side."""
+        self.patience = None
+        while not self.closed:
+            self._sort()
+            if self._waiting and self._due(self._waiting[0]):
+                return self._hand_out(self._waiting.popleft())
+            if self._recalled:
+                recalled = self._place(self._recalled.popleft())
+                if recalled is not None:
+                    return recalled
+            elif not self._reached(self._live if self._rejoin is None else self._rejoin):
+                if not self._read_on():
+                    return self._ready.popleft() if self._ready else None
+            elif self._waiting:
+                return self._hand_out(self._waiting.popleft())
+            elif self._rejoin is not None:
+                self._rejoin = None
+                self._left = self._entered
+                return self.take()
+            elif self._caught_up == self._entered:
+                return None  # this was said before it looked: the next put wakes
+            else:
+                self._caught_up = self._entered  # and look once more
+        return None
+
+    def _read_on(self) -> bool:
+        """Take what the history has answered, or ask it; False: there is nothing yet to recollect from."""
+        over = self._recall.over  # asked first: behind this there is no other answer
+        answer = self._recall.answer()
+        if answer:
+            self._recalled.extend(answer)
+            self._pause_s = FIRST_PAUSE_S
+            return True
+        if over:
+            self._give_up(self._live if self._rejoin is None else self._rejoin)
+        elif answer is None:
+            self._recall.ask(dict(self._expected))
+        else:
+            self._caught_up = self._entered  # what is missing has happened, and is still being written
+            self.patience = self._pause_s
+            self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
+        return False
+
+    def _sort(self) -> None:
+        """Take from the queue what waits for its place in the audio, up to the Rejoin, if that has come."""
+        while self._rejoin is None and (event := self._pop()) is not None:
+            if isinstance(event, Rejoin):
+                self._rejoin = event
+            else:
+                self._waiting.append(event)
+
+    def _due(self, event: Any) -> bool:
+        if isinstance(event, Discontinuity):
+            return event.position <= self._expected.get(event.track, 0)
+        position = event.end if isinstance(event, Annotation) else event.position
+        return bool(position <= self._now_s * event.rate)
+
+    def _reached(self, positions: Mapping[str, int]) -> bool:
+        return all(self._expected.get(track, 0) >= end for track, end in positions.items())
+
+    def _place(self, event: Frame | Gap) -> Event | None:
+        """An event of the history, with a hole before it closed; None: it had passed."""
+        expected = self._expected.get(event.track, 0)
+        rest = rest_of(event, expected)
+        if rest is None:
+            return None
+        self._expected[rest.track] = rest.end
+        self._now_s = max(self._now_s, rest.end / rest.rate)
+        if rest.start == expected:
+            return rest
+        self._ready.append(rest)
+        return self._lose(rest.track, expected, rest.start, rest.rate)
+
+    def _behind(self, event: Frame | Gap) -> Frame | Gap | None:
+        """What of an event of the queue the history has not given already."""
+        rest = rest_of(event, self._expected.get(event.track, 0))
+        if rest is event:
+            return event
+        if isinstance(event, Frame):
+            cut = len(event.samples) - (len(rest.samples) if isinstance(rest, Frame) else 0)
+            self._out[event.track] = self._out.get(event.track, 0) + cut
+        elif rest is None:
+            self._others_out += 1
+        return rest
+
+    def _give_up(self, positions: Mapping[str, int]) -> None:
+        """The history has ended before the live audio: what is missing is lost."""
+        for track, end in positions.items():
+            expected = self._expected.get(track, 0)
+            if end > expected:
+                self._expected[track] = end
+                self._ready.append(self._lose(track, expected, end, self._rates[track]))
+
+    def _lose(self, track: str, start: int, end: int, rate: int) -> Gap:
+        self._lost_s = {**self._lost_s, track: self._lost_s.get(track, 0.0) + (end - start) / rate}
+        return Gap(track, start, end, rate, Cause.DROPPED)
+
+    def _pop(self) -> Event | None:
+        try:
+            return self._spared.popleft() if self._spared else self._queue.popleft()
+        except IndexError:
+            return None
