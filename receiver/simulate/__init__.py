@@ -11,7 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from receiver.simulate.call import Call, Key, duration_s, messages, parse_keys, sides
-from receiver.simulate.connection import Outcome, Progress, speak
+from receiver.simulate.connection import Outcome, Progress
+from receiver.simulate.sending import speak
 from receiver.simulate.side import CallError
 
 SPEECH = Path(__file__).parent / "speech"

@@ -1,26 +1,40 @@
-"""Puts a call's messages on a WebSocket when they are due, and says what the server answered."""
+"""A connection as a platform makes it: dialled, and hung up in any of the ways in which connections end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
+import fcntl
+import socket
+import struct
+import sys
+import termios
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import InvalidProxy, InvalidStatus, InvalidURI, WebSocketException
+from websockets.frames import DATA_OPCODES, Frame
+from websockets.protocol import Event
 from websockets.uri import parse_uri
 
-from receiver.simulate.call import Call, messages
+from receiver.simulate.script import Ending, Way
 from receiver.simulate.side import CallError
 
 BODY_BYTES = 2000  # of a refusal's body, what is kept
-BATCH = 64  # messages made ahead: 0.64 s of two tracks, and at full speed, as many until answers are read
+CUT_WAIT_S = 2.0  # how long what was sent may take to arrive before a connection is cut behind it
 
 Progress = Callable[[float, int], None]
 """Called with the position in the call (seconds) and the messages sent so far; first with (0, 0), once connected."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where to call, checked; the URL and the headers may hold secrets."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    local: bool
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -32,16 +46,18 @@ class Outcome(msgspec.Struct, kw_only=True):
     close_code: int | None = None  # 1005: a close frame without a code; 1006: no close frame
     close_reason: str = ""
     messages: int = 0  # sent, all kinds
-    characters: int = 0  # sent
+    characters: int = 0  # sent; of a binary message, bytes
     received: int = 0  # messages from the server; a one-way stream gets none
     complete: bool = False  # every message was sent
+    ending: Ending = Ending()  # how we ended it, if it was complete
     seconds: float = 0.0  # from the first message to the last
     worst_late_s: float = 0.0  # how late the latest message left; 0 at full speed
 
     @property
     def ok(self) -> bool:
-        """The server took the whole call and ended it in order."""
-        return self.complete and self.close_code in (1000, 1001, 1005)
+        """The server took the whole call and ended it in order, or we ended it otherwise on purpose."""
+        in_order = (1000, 1001, 1005, self.ending.code)
+        return self.complete and (self.ending.way is not Way.CLOSE or self.close_code in in_order)
 
     @property
     def messages_per_s(self) -> float:
@@ -49,101 +65,106 @@ class Outcome(msgspec.Struct, kw_only=True):
         return self.messages / self.seconds if self.seconds else 0.0
 
 
-async def speak(
-    call: Call,
-    *,
-    url: str,
-    token: str | None = None,
-    headers: Sequence[tuple[str, str]] = (),
-    speed: float = 1.0,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Make the call to ``url`` (ws or wss). ``token`` goes as ``Authorization: Bearer``; ``speed`` inf does not wait.
+class Connection(ClientConnection):
+    """Counts what a server says, and keeps nothing of it: pings and close frames are seen whoever reads."""
 
-    Raises CallError for a call that cannot be made as asked; whatever the server or the network do is in the Outcome.
-    """
-    if not speed > 0:
-        raise CallError(f"speed {speed:g}: must be above 0")
-    said = await asyncio.to_thread(messages, call)
+    received = 0
+
+    def process_event(self, event: Event) -> None:
+        """Take a frame, or the answer to the handshake."""
+        if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            self.received += event.fin
+        else:
+            super().process_event(event)
+
+
+def target(url: str, token: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> Target:
+    """Check where to call: ``url`` is ws or wss, ``token`` goes as ``Authorization: Bearer``. Raises CallError."""
     try:
         local = parse_uri(url).host in ("localhost", "127.0.0.1", "::1")
     except (InvalidURI, ValueError) as error:  # no text of the error: it has the URL, which may hold a token
         raise CallError("the URL must be ws://host… or wss://host…") from error
-    outcome = Outcome()
+    given = list(headers)
+    if token and not any(name.lower() == "authorization" for name, _ in given):
+        given.append(("Authorization", f"Bearer {token}"))
+    for name, value in given:
+        if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+            raise CallError(f"header {name!r}: not a header's name")
+        if not (value.isascii() and value.isprintable()):  # the value may be a secret: not in the error
+            raise CallError(f"header {name}: only printable ASCII can be sent")
+    return Target(url, tuple(given), local)
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """A header as it is written on a command line, ``NAME: VALUE``. Raises CallError, without the text."""
+    name, found, value = text.partition(":")
+    if not found or not name.strip():  # not the text itself: it may be a secret
+        raise CallError("--header: must be NAME:VALUE")
+    return name.strip(), value.strip()
+
+
+async def dial(to: Target, outcome: Outcome) -> Connection | None:
+    """Connect. What the server or the network answered is in the outcome; None: there is no connection."""
     try:
         connection = await _Dialling(
-            url,
-            additional_headers=_headers(token, headers),
+            to.url,
+            additional_headers=to.headers,
             compression=None,  # platforms offer none
-            proxy=None if local else True,
+            proxy=None if to.local else True,
             ping_interval=None,  # a server that is slow is to be seen as late, not as gone
+            create_connection=Connection,
         )
     except InvalidStatus as refusal:
         outcome.status = refusal.response.status_code
-        outcome.body = _printable(bytes(refusal.response.body or b"")[:BODY_BYTES].decode("utf-8", "replace"))
+        outcome.body = printable(bytes(refusal.response.body or b"")[:BODY_BYTES].decode("utf-8", "replace"))
+        return None
     except InvalidProxy:  # its text may hold the proxy's password
         outcome.error = "the environment names a proxy whose address cannot be used"
+        return None
     except (OSError, WebSocketException) as error:  # OSError: refused, unknown host, TLS, time is up
-        outcome.error = _printable(str(error)) or type(error).__name__
-    else:
-        outcome.status = 101
-        async with connection:
-            await _send(connection, said, outcome, speed, progress or (lambda _position, _sent: None))
-        outcome.close_code = connection.close_code
-        outcome.close_reason = _printable(connection.close_reason or "")
-    return outcome
+        outcome.error = printable(str(error)) or type(error).__name__
+        return None
+    outcome.status = 101
+    return cast(Connection, connection)
 
 
-async def _send(
-    connection: ClientConnection,
-    said: Iterator[tuple[float, str]],
-    outcome: Outcome,
-    speed: float,
-    progress: Progress,
-) -> None:
+async def hang_up(connection: Connection, ending: Ending) -> None:
+    """End a connection as told, and wait until it is gone. What was sent before a FIN or a reset arrives first."""
+    if ending.way is Way.CLOSE:
+        await connection.close(ending.code, ending.text)
+        return
+    transport = connection.transport
+    if ending.way is Way.RESET:
+        await _delivered(transport)
+        with contextlib.suppress(OSError):
+            linger = struct.pack("ii", 1, 0)  # on, for no time: closing is a reset
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
+    elif transport.can_write_eof():
+        transport.write_eof()
+        await asyncio.wait({asyncio.ensure_future(connection.wait_closed())}, timeout=CUT_WAIT_S)
+        transport.abort()
+    else:  # TLS: its own end, then the FIN
+        transport.close()
+    await connection.wait_closed()
+
+
+async def _delivered(transport: asyncio.Transport) -> None:
+    """Wait, within limits, until the other side's kernel has all that was written, as a reset would throw it away."""
     clock = asyncio.get_running_loop().time
-    reading = asyncio.create_task(_read(connection, outcome))
-    making = _make(said)
+    deadline = clock() + CUT_WAIT_S
+    while clock() < deadline and (transport.get_write_buffer_size() or _unacknowledged(transport)):  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel has sent, or is to send, and of which the other side has not said that they came."""
+    answer = bytearray(4)
     try:
-        await asyncio.wait({making})
-        began = clock()
-        progress(0.0, 0)
-        while batch := await making:
-            making = _make(said)
-            for position, message in batch:
-                due = began + position / speed
-                wait = due - clock()
-                if wait > 0 and not math.isinf(speed):
-                    await asyncio.sleep(wait)
-                await connection.send(message)
-                now = clock()
-                outcome.messages += 1
-                outcome.characters += len(message)
-                outcome.seconds = now - began
-                if not math.isinf(speed):
-                    outcome.worst_late_s = max(outcome.worst_late_s, now - due)
-                progress(position, outcome.messages)
-        outcome.complete = True
-    except ConnectionClosed as closed:
-        outcome.error = _printable(
-            f"the connection ended before the call did, {outcome.messages} messages in: {closed}"
-        )
-    finally:
-        await asyncio.gather(making, return_exceptions=True)  # if the file broke as well, one of the two is enough
-        await connection.close()
-        await reading
-
-
-def _make(said: Iterator[tuple[float, str]]) -> asyncio.Task[list[tuple[float, str]]]:
-    """Read and encode the next messages in a thread, so that this does not make others late; none: the call is over."""
-    return asyncio.create_task(asyncio.to_thread(lambda: list(itertools.islice(said, BATCH))))
-
-
-async def _read(connection: ClientConnection, outcome: Outcome) -> None:
-    """Take what a server may say, so that its pings and close frames are seen."""
-    with contextlib.suppress(ConnectionClosed):
-        async for _ in connection:
-            outcome.received += 1
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, answer)
+    except (OSError, ValueError):  # gone meanwhile, or a system that does not say
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class _Dialling(connect):
@@ -153,18 +174,6 @@ class _Dialling(connect):
         return exc
 
 
-def _headers(token: str | None, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    given = list(headers)
-    if token and not any(name.lower() == "authorization" for name, _ in given):
-        given.append(("Authorization", f"Bearer {token}"))
-    for name, value in given:
-        if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
-            raise CallError(f"header {name!r}: not a header's name")
-        if not (value.isascii() and value.isprintable()):  # the value may be a secret: not in the error
-            raise CallError(f"header {name}: only printable ASCII can be sent")
-    return given
-
-
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """What a server said, safe to show in a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
