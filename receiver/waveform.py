@@ -75,22 +75,11 @@ def draw(shape: Shape, gaps: Sequence[Span] = (), *, encoding: str = "utf-8") ->
     A column that is mostly gap is shaded; on the axis, every column that a gap touches is marked, however short it is.
     Where ``encoding`` (of the stream to print to) has no block characters, ASCII stands for them.
     """
-    blocks = UNICODE if _has_blocks(encoding) else ASCII
-    shade, mark, line = MARKS[blocks]
+    blocks = characters(encoding)
+    _, mark, line = MARKS[blocks]
     columns = len(shape.peaks)
-    share = _gap_share(gaps, shape.duration_s, columns)
-    heights = _heights(shape.peaks)
-    step = -FLOOR_DBFS / ROWS
-    text = Text()
-    for row in range(ROWS):
-        text.append(f"{-row * step:4.0f} dB ", style="dim")
-        for column in range(columns):
-            if share[column] > 0.5:
-                text.append(shade, style="red")
-            else:
-                eighths = int(np.clip(heights[column] - 8 * (ROWS - 1 - row), 0, 8))
-                text.append(blocks[eighths], style="cyan")
-        text.append("\n")
+    share = gap_share(gaps, shape.duration_s, columns)
+    text = bars(shape.peaks, share, blocks)
     text.append(" " * LABEL)
     for column in range(columns):
         text.append(mark, style="red") if share[column] > TOUCHED else text.append(line, style="dim")
@@ -99,12 +88,31 @@ def draw(shape: Shape, gaps: Sequence[Span] = (), *, encoding: str = "utf-8") ->
     return text
 
 
-def _levels(peak: int, squares: float, count: int) -> Levels:
-    return Levels(_dbfs(peak), _dbfs(math.sqrt(squares / count)) if count else -math.inf)
+def bars(peaks: npt.NDArray[np.int64], share: npt.NDArray[np.float64], blocks: str) -> Text:
+    """The rows of bars alone, each with its level before it; a column whose ``share`` is mostly gap is shaded."""
+    shade = MARKS[blocks][0]
+    heights = _heights(peaks)
+    step = -FLOOR_DBFS / ROWS
+    text = Text()
+    for row in range(ROWS):
+        text.append(f"{-row * step:4.0f} dB ", style="dim")
+        for column in range(len(peaks)):
+            if share[column] > 0.5:
+                text.append(shade, style="red")
+            else:
+                eighths = int(np.clip(heights[column] - 8 * (ROWS - 1 - row), 0, 8))
+                text.append(blocks[eighths], style="cyan")
+        text.append("\n")
+    return text
 
 
-def _dbfs(magnitude: float) -> float:
+def dbfs(magnitude: float) -> float:
+    """A magnitude of 0 to 32768 in dBFS."""
     return 20 * math.log10(magnitude / FULL_SCALE) if magnitude else -math.inf
+
+
+def _levels(peak: int, squares: float, count: int) -> Levels:
+    return Levels(dbfs(peak), dbfs(math.sqrt(squares / count)) if count else -math.inf)
 
 
 def _heights(peaks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -114,7 +122,7 @@ def _heights(peaks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.where(above > 0, np.ceil(above / -FLOOR_DBFS * ROWS * 8), 0).astype(np.int64)
 
 
-def _gap_share(gaps: Sequence[Span], duration_s: float, columns: int) -> npt.NDArray[np.float64]:
+def gap_share(gaps: Sequence[Span], duration_s: float, columns: int) -> npt.NDArray[np.float64]:
     """Per column, the part of its time that is gap."""
     share = np.zeros(columns)
     if not duration_s:
@@ -128,9 +136,10 @@ def _gap_share(gaps: Sequence[Span], duration_s: float, columns: int) -> npt.NDA
     return share
 
 
-def _has_blocks(encoding: str) -> bool:
+def characters(encoding: str) -> str:
+    """UNICODE, or ASCII where ``encoding`` (of the stream to print to) has no block characters."""
     try:
         (UNICODE + "".join(MARKS[UNICODE])).encode(encoding)
     except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+        return ASCII
+    return UNICODE

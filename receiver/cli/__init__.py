@@ -9,9 +9,13 @@ import typer
 from receiver.cli.call import call
 from receiver.cli.check import check
 from receiver.cli.demo import demo
+from receiver.cli.inspect import inspect
+from receiver.cli.process import process
+from receiver.cli.replay import replay
 from receiver.cli.serve import serve
 from receiver.cli.sinks import sinks
 from receiver.cli.snippet import snippet
+from receiver.cli.streams import streams
 from receiver.cli.token import token
 from receiver.errors import ConfigError
 
@@ -23,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, call, check, token, sinks, snippet):
+for command in (serve, demo, call, replay, process, inspect, streams, check, token, sinks, snippet):
     app.command()(command)
 
 
