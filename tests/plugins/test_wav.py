@@ -14,6 +14,7 @@ import soundfile
 from receiver_plugins.wav import Layout, plugin
 
 from receiver.events import Cause, Digit, Event, Frame, Gap, Samples
+from receiver.testing import RunReceiver
 
 
 def test_every_reader_finds_every_sample_in_its_place(studio: Any, tmp_path: Path, reader: Any) -> None:
@@ -151,3 +152,17 @@ def test_two_hundred_streams_share_a_loop_and_a_writer(studio: Any, tmp_path: Pa
     assert added == [["inbound.wav"]] * 200
     for folder in folders:
         assert np.array_equal(studio.by_wave(folder / "inbound.wav")[:, 0], said)
+
+
+@pytest.mark.parametrize("layout", ["separate", "stereo", "both"])
+def test_a_call_over_a_socket_comes_out_as_it_was_spoken(
+    studio: Any, run_receiver: RunReceiver, layout: Layout
+) -> None:
+    said, answered = studio.noise(4000), studio.noise(2500)
+    with run_receiver(sinks={"wav": {"use": "wav", "options": {"layout": layout}}}) as server:
+        recorded = server.play((said, 8000), outbound=(answered, 8000), codec="L16", rate=8000)
+    (inbound, _), (outbound, _) = recorded.audio("inbound"), recorded.audio("outbound")
+    assert np.array_equal(inbound, said) and np.array_equal(outbound[:2500], answered) and not outbound[2500:].any()
+    monos = [] if layout == "stereo" else ["inbound.wav", "outbound.wav"]
+    both = [] if layout == "separate" else ["stereo.wav"]
+    assert studio.names(recorded.folder) == sorted([*monos, *both, "stream.json"])
