@@ -23,6 +23,25 @@ def _token(**token: Any) -> dict[str, Any]:
     return {"sources": {"a": {"auth": {"use": "bearer", "tokens": [token]}}}}
 
 
+def _path_token(path: str, **auth: Any) -> dict[str, Any]:
+    auth = {"use": "path_token", "tokens": [{"name": "a", "env": "A"}], **auth}
+    return {"sources": {"a": {"path": path, "auth": auth}}}
+
+
+def _signed(path: str = "/x", **auth: Any) -> dict[str, Any]:
+    auth = {"use": "twilio_signature", "key": {"env": "A"}, "public_url": "wss://a.example", **auth}
+    return {"sources": {"a": {"path": path, "auth": auth}}}
+
+
+def test_a_source_may_have_tokens_in_its_path_or_signed_requests() -> None:
+    inside = Config.model_validate(_path_token("/calls/{token}")).sources["a"].auth
+    assert inside.use == "path_token"
+    assert [token.name for token in inside.tokens] == ["a"]
+    signed = Config.model_validate(_signed(secondary_key={"file": "f"})).sources["a"].auth
+    assert signed.use == "twilio_signature"
+    assert (signed.key.env, signed.public_url) == ("A", "wss://a.example")
+
+
 def test_without_any_configuration_there_is_a_source_with_a_token_and_a_recorder() -> None:
     config = Config()
     assert (config.server.host, config.server.port) == ("0.0.0.0", 8080)
@@ -59,18 +78,30 @@ def test_without_any_configuration_there_is_a_source_with_a_token_and_a_recorder
         ({"sources": {"a": {}}}, "sources.a.auth", "is required"),
         ({"sources": {"a": {"auth": 1}}}, "sources.a.auth", "must be a table, not a whole number"),
         ({"sources": {"a": {"auth": {}}}}, "sources.a.auth.use", "is required"),
-        ({"sources": {"a": {"auth": {"use": "x"}}}}, "sources.a.auth.use", "must be one of 'bearer', 'none'"),
+        ({"sources": {"a": {"auth": {"use": "x"}}}}, "sources.a.auth.use", "must be one of 'bearer', "),
         ({"sources": {"a": {"auth": {"use": "bearer"}}}}, "sources.a.auth.tokens", "is required"),
         ({"sources": {"a": {"auth": {"use": "bearer", "tokens": []}}}}, "sources.a.auth.tokens", "must not be empty"),
+        (_path_token("/calls"), "sources.a.path", "needs the part {token}"),
+        (_path_token("/calls/{token}", tokens=[]), "sources.a.auth.tokens", "must not be empty"),
+        ({"sources": {"a": {"auth": OPEN, "path": "/{token}/x"}}}, "sources.a.path", "has the part {token}"),
+        (_signed(path="/x/{token}"), "sources.a.path", "has the part {token}"),
+        (_signed(key=None), "sources.a.auth.key", "must be a table"),
+        (_signed(key="s3cr3t"), "sources.a.auth.key", "must be a table, not text"),
+        (_signed(key={}), "sources.a.auth.key", 'needs either env = "NAME" or file = "path"'),
+        (_signed(secondary_key={"env": ""}), "sources.a.auth.secondary_key.env", "must not be empty"),
+        (_signed(key={"env": "A", "name": "x"}), "sources.a.auth.key.name", "is not a key here"),
+        (_signed(public_url="ws://a"), "sources.a.auth.public_url", "must start with wss:// or https://"),
+        (_signed(tokens=[]), "sources.a.auth.tokens", "is not a key here"),
+        ({"sources": {"a": {"auth": {"use": "twilio_signature"}}}}, "sources.a.auth.key", "is required"),
         ({"sources": {}}, "sources", "must not be empty"),
         ({"sources": {"auth": {"auth": OPEN, "path": "x"}}}, "sources.auth.path", "must start with /"),
-        ({"sources": {"a": {"auth": OPEN, "encodings": {"x": "G722"}}}}, "sources.a.encodings.x", "must be 'PCMU', "),
+        ({"sources": {"a": {"auth": OPEN, "encodings": {"x": "G729"}}}}, "sources.a.encodings.x", "must be 'PCMU', "),
         ({"recordings": {"directory": 1}}, "recordings.directory", "must be a path, as text, not a whole number"),
         ({"recordings": {"path": "{foo}/x"}}, "recordings.path", "{foo} is not one of {date}"),
         ({"recordings": {"path": "/x"}}, "recordings.path", "'/x' must be a relative path"),
         ({"recordings": {"path": "a/../x"}}, "recordings.path", "'a/../x' must be a relative path"),
         ({"sinks": {"a": {}}}, "sinks.a.use", "is required"),
-        ({"sinks": {"a": {"use": "x", "on_error": "restart"}}}, "sinks.a.on_error", "must be 'stop'"),
+        ({"sinks": {"a": {"use": "x", "on_error": "x"}}}, "sinks.a.on_error", "must be 'stop' or 'restart'"),
         ({"sinks": {"a": {"use": "x", "when": {"b": 1.5}}}}, "sinks.a.when.b", "must be text, a whole number, true or"),
         ({"sinks": {"a": {"use": "x", "options": 1}}}, "sinks.a.options", "must be a table, not a whole number"),
         ({"sinks": {"a": {"use": "x", "sources": ["b", "a"]}}}, "sinks.a.sources", "names no source: a, b"),
@@ -187,11 +218,17 @@ def test_secrets_get_the_folder_and_the_variables(tmp_path: Path) -> None:
     assert "s3cr3t" not in f"{config!r} {config} {config.model_dump_json()}"
 
 
-def test_captures_cannot_be_asked_for_yet() -> None:
-    assert Config.model_validate({"captures": {"enabled": False}}).captures.enabled is False
-    key, said = _error({"captures": {"enabled": True}})
-    assert key == "captures.enabled"
-    assert "later version" in said
+def test_captures_are_kept_of_nothing_unless_they_are_asked_for() -> None:
+    assert Config().captures.model_dump() == {"enabled": False, "sources": None, "when": {}}
+    table = {"enabled": True, "sources": ["default"], "when": {"capture": "yes", "line": 2}}
+    assert Config.model_validate({"captures": table}).captures.when == {"capture": "yes", "line": 2}
+    assert _error({"captures": {"sources": ["defualt"]}}) == ("captures.sources", "names no source: defualt")
+
+
+def test_keys_that_a_caller_presses_are_masked_unless_they_are_to_be_kept() -> None:
+    assert Config().privacy.digits == "mask"
+    assert Config.model_validate({"privacy": {"digits": "keep"}}).privacy.digits == "keep"
+    assert _error({"privacy": {"digits": True}})[0] == "privacy.digits"
 
 
 def test_the_two_listeners_need_two_ports() -> None:

@@ -35,7 +35,7 @@ def test_the_example_is_the_default_configuration() -> None:
 
 
 def test_all_tables_were_found() -> None:
-    assert {"Config", "Server", "Limits", "Source", "BearerAuth", "Token", "SinkConfig"} <= {
+    assert {"Config", "Server", "Limits", "Source", "TwilioSignatureAuth", "Token", "SinkConfig"} <= {
         table.__name__ for table in TABLES
     }
 
@@ -49,7 +49,8 @@ def test_every_key_is_in_the_example_and_in_the_manual(table: str, key: str) -> 
 @pytest.mark.parametrize("section", [name for name in Config.model_fields if name not in ("sources", "sinks")])
 def test_the_example_writes_out_every_key_of_a_section(section: str) -> None:
     written = tomllib.loads(EXAMPLE.read_text())[section]
-    assert set(written) == set(getattr(Config(), section).model_dump())
+    defaults = getattr(Config(), section).model_dump()
+    assert set(written) == {key for key, value in defaults.items() if value is not None}  # TOML cannot say None
 
 
 def test_every_line_of_the_example_has_its_reason_and_fits_a_screen() -> None:

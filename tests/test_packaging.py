@@ -22,6 +22,8 @@ NOT_MIRRORED = {
     "receiver/__main__.py": "one line; run by every subprocess test",
     "receiver/errors.py": "types, raised and caught in every other test",
     "receiver/events.py": "types, made and compared in every other test",
+    "receiver/open_stream.py": "driven by real connections in tests/asgi, and without any in tests/test_offline.py",
+    "receiver/reading.py": "the settings of every session of the tests of tests/asgi",
     "receiver/records.py": "types, made by the hub's and the recordings' tests",
     "receiver/auth/authenticator.py": "an interface",
     "receiver/dialects/dialect.py": "an interface",
@@ -29,6 +31,7 @@ NOT_MIRRORED = {
     "receiver/media/decoder.py": "an interface",
     "receiver/sessions/settings.py": "types, given to every session of the other tests",
     "receiver/simulate/speaker.py": "an interface, spoken by the tests of both dialects",
+    "receiver/sinks/history.py": "an interface",
     "receiver/sinks/sink.py": "an interface",
 }
 
