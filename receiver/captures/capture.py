@@ -24,6 +24,7 @@ from receiver.events import EndReason
 from receiver.redaction import clean, is_secret
 
 VERSION = 1
+MESSAGE = b',"m",'
 NAME = "capture.jsonl"
 SPILL = "spill.jsonl"
 """The same, kept only for as long as a sink of the stream may have to read on from it; nobody asked for a capture."""
@@ -184,12 +185,17 @@ def decode_line(line: bytes) -> Entry:
         raise ValueError(f"cannot be read: {error}") from None
 
 
+def decode_message(value: bytes) -> str:
+    """The value of a line of code ``m``: JSON, as it came. Raises ValueError or RecursionError."""
+    text = value.decode()
+    _check_json(text)
+    return text
+
+
 def _decode_value(at: float, code: bytes, value: bytes) -> Entry:
     match code:
         case b'"m"':
-            text = value.decode()
-            _check_json(text)
-            return Batch(at, [text])
+            return Batch(at, [decode_message(value)])
         case b'"t"':
             return Batch(at, [msgspec.json.decode(value, type=str)])
         case b'"b"':
