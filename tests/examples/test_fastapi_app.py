@@ -113,7 +113,7 @@ def test_the_mounted_receiver_records(example: ModuleType, tmp_path: Path) -> No
     assert outcome.ok and ready == {"ready": True}
     (folder,) = (tmp_path / "recordings").glob("*/*")
     told = json.loads((folder / "stream.json").read_text())
-    assert told["end"]["reason"] == "stop" and [digit["digit"] for digit in told["digits"]] == ["4", "2"]
+    assert told["end"]["reason"] == "stop" and [digit["digit"] for digit in told["digits"]] == ["X", "X"]
     with wave.open(str(folder / "stereo.wav")) as file:
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (2, 8000, 21 * 8000)
     assert not (folder / "journal.jsonl").exists()

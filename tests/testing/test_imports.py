@@ -25,14 +25,14 @@ def loaded(use: str, base: Path) -> Any:
 def test_a_file_is_read_anew_by_the_next_receiver(tmp_path: Path) -> None:
     folder = tmp_path / "there"
     folder.mkdir()
-    path_before, use = list(sys.path), "./there/mine.py:sink"
+    path_before, modules_before, use = list(sys.path), set(sys.modules), "./there/mine.py:sink"
     for value in (1, 2):
         (folder / "mine.py").write_text(SINK.format(value=value) + "#" * value)  # of another size: no old bytecode
         with imports_taken_back(config(tmp_path, mine=use)):
             assert loaded(use, tmp_path).value == value
             assert str(folder) in sys.path
         assert sys.path == path_before
-        assert not [name for name in sys.modules if name.startswith(f"{FILE_MODULE}mine")]
+        assert not [name for name in set(sys.modules) - modules_before if name.startswith(f"{FILE_MODULE}mine")]
 
 
 def test_what_was_there_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
