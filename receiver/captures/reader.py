@@ -14,6 +14,9 @@ from receiver.captures.capture import MESSAGE, Batch, CaptureError, Entry, decod
 MAX_LINE_BYTES = 16 * 2**20
 """No message is as long; a file with such a line is something else."""
 
+READ_BYTES = 2**16
+"""From the disk at once."""
+
 MAX_BATCH_BYTES = 2**20
 """Of messages of the same time, what comes as one Batch; a live receiver reads less at once."""
 
@@ -42,7 +45,7 @@ class CaptureReader:
         self._at = 0.0
         self._problem: CaptureError | None = None  # of the line behind what was read
         try:
-            self._disk = path.open("rb")
+            self._disk = path.open("rb", buffering=READ_BYTES)
         except OSError as error:
             raise CaptureError(f"{path}: {error.strerror or error}") from None
         self._file = cast(BinaryIO, gzip.GzipFile(fileobj=self._disk)) if path.suffix == ".gz" else self._disk
@@ -129,11 +132,13 @@ class CaptureReader:
 
     def _read_line(self) -> bytes | None:
         try:
-            line = self._rest + self._file.readline(MAX_LINE_BYTES)
+            line = self._file.readline(MAX_LINE_BYTES)
         except EOFError:  # a .gz that was cut off: what came before is good
             return None
         except (OSError, zlib.error) as error:
             raise CaptureError(f"{self.path}, line {self._line + 1}: {error}") from None
+        if self._rest:
+            line = self._rest + line
         if not line.endswith(b"\n"):
             if len(line) >= MAX_LINE_BYTES:
                 raise CaptureError(f"{self.path}, line {self._line + 1}: is longer than {MAX_LINE_BYTES} bytes")
