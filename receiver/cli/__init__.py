@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -19,6 +21,13 @@ from receiver.cli.streams import streams
 from receiver.cli.token import token
 from receiver.errors import ConfigError
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(version("media-stream-receiver"))
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="receiver",
     help="Receives the audio of live phone calls over WebSocket.",
@@ -27,6 +36,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Receives the audio of live phone calls over WebSocket."""
+
+
 for command in (serve, demo, call, replay, process, inspect, streams, check, token, sinks, snippet):
     app.command()(command)
 

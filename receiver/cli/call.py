@@ -54,25 +54,33 @@ def call(
         Path | None, typer.Option(help="Both sides in one file: left inbound, right outbound.", metavar="FILE")
     ] = None,
     codec: Annotated[Encoding, typer.Option(case_sensitive=False)] = Encoding.PCMU,
-    rate: Annotated[int | None, typer.Option(help="Hertz, for L16 and OPUS.", show_default=False)] = None,
+    rate: Annotated[int | None, typer.Option(help="For L16 and OPUS.", show_default=False, metavar="HERTZ")] = None,
     byte_order: Annotated[ByteOrder, typer.Option(help="Of L16.")] = ByteOrder.LITTLE,
-    packet_ms: Annotated[int, typer.Option(help="Audio per message.")] = 20,
+    packet_ms: Annotated[int, typer.Option(help="Milliseconds of audio in a message.", metavar="MS")] = 20,
     dialect: Annotated[Dialect, typer.Option(help="Whose messages to send.")] = Dialect.SIGNALWIRE,
     parameter: Annotated[
         list[str] | None, typer.Option(help="A custom parameter; may be repeated.", metavar="NAME=VALUE")
     ] = None,
-    digits: Annotated[str, typer.Option(help="Keys to press: '5@2.5,#' is 5 after 2.5 s, then #.")] = "",
-    call_id: Annotated[str | None, typer.Option(help="The call's id; made up otherwise.", show_default=False)] = None,
+    digits: Annotated[str, typer.Option(help="To press: '5@2.5,#' is 5 after 2.5 s, then #.", metavar="KEYS")] = "",
+    call_id: Annotated[
+        str | None, typer.Option(help="The call's id; made up otherwise.", show_default=False, metavar="ID")
+    ] = None,
     header: Annotated[
         list[str] | None, typer.Option(help="A header of the handshake; may be repeated.", metavar="'NAME: VALUE'")
     ] = None,
     token: Annotated[
-        str, typer.Option(envvar="RECEIVER_TOKEN", help="Sent as a bearer token; never printed.", show_default=False)
+        str,
+        typer.Option(
+            envvar="RECEIVER_TOKEN", help="Sent as a bearer token; never printed.", show_default=False, metavar="TOKEN"
+        ),
     ] = "",
     sign_with: Annotated[
         str,
         typer.Option(
-            envvar="RECEIVER_TWILIO_KEY", help="Sign like Twilio, with this key; never printed.", show_default=False
+            envvar="RECEIVER_TWILIO_KEY",
+            help="Sign like Twilio, with this key; never printed.",
+            show_default=False,
+            metavar="KEY",
         ),
     ] = "",
     public_url: Annotated[
@@ -80,17 +88,21 @@ def call(
         typer.Option(
             help="What stands before the path in the address that is signed. Without it: as in --to, with wss.",
             show_default=False,
+            metavar="URL",
         ),
     ] = None,
-    speed: Annotated[str, typer.Option(help="1 is real time, 10 ten times faster, max without waiting.")] = "1",
+    speed: Annotated[
+        str, typer.Option(help="1 is real time, 10 ten times faster, max without waiting.", metavar="N|max")
+    ] = "1",
     stop: Annotated[bool, typer.Option(help="End with a stop message.")] = True,
 ) -> None:
-    """Speak to a server like a telephone platform: audio files as a live call, in real time.
+    """Call a server as a telephone platform does.
 
-    Prints what the server answered. Exits with 0 if it took the whole call, 1 if it refused or the connection broke, 2
-    if the call cannot be made as asked.
+    Audio files become a live call, in real time. Prints what the server answered. Exits with 0 if it took the whole
+    call, 1 if it refused or the connection broke, 2 if the call cannot be made as asked.
     """
-    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     try:
         if inbound is None and outbound is None and stereo is None:
             inbound, outbound = SPEECH / "inbound.flac", SPEECH / "outbound.flac"
@@ -121,6 +133,8 @@ def call(
         raise typer.Exit(2) from None
     for line in report(outcome):
         console.print(escape(line))
+    if outcome.status == 401 and not token:
+        console.print("          no token was sent: give one with --token or RECEIVER_TOKEN")
     if not outcome.ok:
         raise typer.Exit(1)
 

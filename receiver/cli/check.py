@@ -30,7 +30,10 @@ def check(
         typer.Option("--config", "-c", help="Else $RECEIVER_CONFIG, else ./config.toml.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Validate the configuration and say what would run. Exit code 2 if it would not, with the key that is wrong."""
+    """Read the configuration and say what would run.
+
+    Exits with 0, or with 2 if it cannot run, and names the key that is wrong.
+    """
     try:
         lines = list(_findings(load_config(config, os.environ)))
     except ConfigError as error:
@@ -58,6 +61,10 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
         yield f"sink {name}", f"{sink.use}  {which}{when}"
     if not config.sinks:
         yield "sinks", "none: nothing listens (warning)"
+    if config.captures.enabled:
+        which = "every source" if config.captures.sources is None else f"sources {', '.join(config.captures.sources)}"
+        when = "".join(f"  when {key} = {value}" for key, value in config.captures.when.items())
+        yield "captures", f"{which}{when}: all that is said is kept"
     yield "OPUS", OPUS_LIBRARIES.get(str(opus.backend()), NO_OPUS)
     yield "G722", "decoded by libg722" if g722.available() else NO_G722
     yield "recordings", _recordings(config)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
+import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +34,7 @@ SPEED = 8.0
 """Times real time: both calls fit into a few seconds and stay inside the burst that the server allows."""
 
 WIDTH = 100
-"""Columns, where the terminal has more or there is none."""
+"""Columns, where the terminal has more."""
 
 
 class DemoFailed(ReceiverError):
@@ -40,12 +43,16 @@ class DemoFailed(ReceiverError):
 
 def demo(
     directory: Annotated[
-        Path | None, typer.Option(help="Where to record; a new temporary folder otherwise.", show_default=False)
+        Path | None,
+        typer.Option(help="Where to record; a new temporary folder otherwise.", show_default=False, metavar="DIR"),
     ] = None,
 ) -> None:
-    """Start a server on a free port, make a two-sided call to it twice, show what was recorded."""
+    """Receive two calls on this machine, and show the recordings.
+
+    It starts a server on a free port, makes the bundled call to it, in PCMU and in OPUS, and ends by itself.
+    """
     configure("warning")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     root = directory or Path(tempfile.mkdtemp(prefix="receiver-demo-"))
     try:
         asyncio.run(_demo(console, root.resolve()))
@@ -74,7 +81,7 @@ async def _demo(console: Console, root: Path) -> None:
         url = f"ws://127.0.0.1:{addresses.public[1]}/stream"
         console.print(f"A receiver listens at [bold]{url}[/bold], with a token made for this run.")
         console.print(
-            f"A call of two sides, {_length_s():.0f} s, is streamed to it, {SPEED:.0f} times faster than life.\n"
+            f"A call of two sides, {_length_s():.0f} s, is streamed to it, {SPEED:.0f} times faster than real time.\n"
         )
         second = Encoding.OPUS
         if backend() is None:
@@ -84,7 +91,7 @@ async def _demo(console: Console, root: Path) -> None:
             folder = await _call(console, url, token, encoding, root)
             _show(console, folder)
     console.print(f"Listen to them: [bold]{root}[/bold]")
-    console.print(f"Look at one:    receiver inspect {folder}")
+    console.print(f"Look at one:    {_command()} inspect {folder}")
 
 
 async def _call(console: Console, url: str, token: str, encoding: Encoding, root: Path) -> Path:
@@ -106,6 +113,15 @@ async def _call(console: Console, url: str, token: str, encoding: Encoding, root
             return new.pop()
         await asyncio.sleep(0.01)
     raise DemoFailed(f"no recording appeared in {root}")
+
+
+def _command() -> str:
+    """How to call this command here: as it was called, where the shell would not find it by its name."""
+    if shutil.which("receiver"):
+        return "receiver"
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m receiver"
+    return shlex.quote(os.path.relpath(sys.argv[0]))
 
 
 def _length_s() -> float:
@@ -150,7 +166,7 @@ def _show(console: Console, folder: Path) -> None:
         if file["kind"] != "audio":
             continue
         path = folder / file["path"]
-        width = min(console.width, WIDTH) - 10 if console.is_terminal else WIDTH - 10
+        width = min(console.width, WIDTH) - 10
         shape = measure(path, width)
         track = told["tracks"].get(path.stem)
         gaps = [

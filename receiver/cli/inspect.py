@@ -18,15 +18,16 @@ from receiver.inspection.terminal import print_report
 def inspect(
     path: Annotated[Path, typer.Argument(help="A capture, or a stream's folder.", metavar="CAPTURE|FOLDER")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
-    png: Annotated[Path | None, typer.Option(help="Draw it into a picture, too.", metavar="FILE")] = None,
+    png: Annotated[Path | None, typer.Option(help="Also draw it, into this file.", metavar="FILE")] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page that needs nothing else, too.", metavar="FILE")
+        Path | None, typer.Option(help="Also write a page of it, into this file, which needs no other.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Show what is in a capture or a stream's folder: timing, gaps, jitter, levels, waveforms, digits and marks.
+    """Show what is in a capture or a stream's folder.
 
-    Exits with 0; with 1 where a capture is damaged, and what comes before that place is shown; with 2 where there is
-    nothing to inspect, or a file cannot be written. Pictures need media-stream-receiver[plot].
+    That is: timing, gaps, jitter, levels, waveforms, digits and marks. Exits with 0; with 1 where a capture is damaged,
+    and what comes before that place is shown; with 2 where there is nothing to inspect, or a file cannot be written.
+    Pictures need media-stream-receiver[plot].
     """
     try:
         for target, suffixes in ((png, (".png",)), (html, (".html", ".htm"))):

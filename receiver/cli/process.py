@@ -28,7 +28,7 @@ PLAIN_EVERY_S = 5.0
 
 def process(
     captures: Annotated[
-        list[str], typer.Argument(help="Captures, folders with captures in them, or patterns.", metavar="CAPTURE...")
+        list[str], typer.Argument(help="Captures, folders with captures in them, or patterns.", metavar="CAPTURE")
     ],
     config: Annotated[
         Path | None,
@@ -36,18 +36,21 @@ def process(
     ] = None,
     sink: Annotated[
         list[str] | None,
-        typer.Option(help="This sink, instead of the configured ones: ./file.py, a module or a name. Repeatable."),
+        typer.Option(
+            help="This sink, instead of the configured ones: ./file.py, a module or a name. Repeatable.", metavar="SINK"
+        ),
     ] = None,
     to: Annotated[
         Path, typer.Option(help="Where the streams' folders are made; nothing that is there is touched.", metavar="DIR")
     ] = Path("processed"),
 ) -> None:
-    """Play captures through the configured sinks, or those given, without a server.
+    """Play captures through sinks, without a server.
 
-    What comes out is what came out live: the same audio, the same stream.json. Exits with 0 if every capture was read
-    to its end and every sink had all of it, 1 otherwise, 2 if it cannot be done as asked.
+    What comes out is what came out live: the same audio, and the same facts in stream.json. Exits with 0 if every
+    capture was read to its end and every sink had all of it, 1 otherwise, 2 if it cannot be done as asked.
     """
-    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     configure("warning", "auto")
     try:
         loaded = load_config(config, os.environ)

@@ -27,44 +27,58 @@ from receiver.simulate.tape import read_tapes
 PLAIN_EVERY_S = 5.0  # between two lines of progress where there is no terminal
 SHOWN_EVERY_S = 0.2  # on a terminal
 
-FAULTS = """KIND[:WHERE], may be repeated. Of packets: gap, silence, reorder, duplicate, bad-json, bad-base64; of time:
-burst, stall, restart-clock; of the end: cut, fin, close, no-stop. WHERE is a time in the stream such as 5s, a span such
-as 5s+200ms, or a share of the packets such as 5%. Without it: once, somewhere."""
+FAULTS = """Something goes wrong; may be repeated. Of packets: gap, silence, reorder, duplicate, bad-json, bad-base64;
+of time: burst, stall, restart-clock; of the end: cut, fin, close, no-stop. WHERE is a time in the stream such as 5s, a
+span such as 5s+200ms, or a share of the packets such as 5%. Without it: once, somewhere."""
 
 
 def replay(
     captures: Annotated[
-        list[str], typer.Argument(help="Captures, folders with captures in them, or patterns.", metavar="CAPTURE...")
+        list[str], typer.Argument(help="Captures, folders with captures in them, or patterns.", metavar="CAPTURE")
     ],
     to: Annotated[str, typer.Option(help="The server: ws:// or wss://.", metavar="URL", show_default=False)],
     token: Annotated[
-        str, typer.Option(envvar="RECEIVER_TOKEN", help="Sent as a bearer token; never printed.", show_default=False)
+        str,
+        typer.Option(
+            envvar="RECEIVER_TOKEN", help="Sent as a bearer token; never printed.", show_default=False, metavar="TOKEN"
+        ),
     ] = "",
     header: Annotated[
         list[str] | None, typer.Option(help="A header of the handshake; may be repeated.", metavar="'NAME: VALUE'")
     ] = None,
-    speed: Annotated[str, typer.Option(help="1 is as recorded, 10 ten times faster, max without waiting.")] = "1",
+    speed: Annotated[
+        str, typer.Option(help="1 is as recorded, 10 ten times faster, max without waiting.", metavar="N|max")
+    ] = "1",
     copies: Annotated[
-        int, typer.Option(help="How often each stream is there at the same time, with ids of its own.", min=1)
+        int,
+        typer.Option(help="How often each stream is there at the same time, with ids of its own.", metavar="N", min=1),
     ] = 1,
     spread: Annotated[
         float | None,
-        typer.Option(help="Seconds over which they start: 0.02 for each, 10 at most.", min=0, show_default=False),
+        typer.Option(
+            help="Over which they start. Without it: 0.02 for each, 10 at most.",
+            metavar="SECONDS",
+            min=0,
+            show_default=False,
+        ),
     ] = None,
     loops: Annotated[
-        int, typer.Option(help="How often each is played, one after the other; 0: until Ctrl-C.", min=0)
+        int, typer.Option(help="How often each is played, one after the other; 0: until Ctrl-C.", metavar="N", min=0)
     ] = 1,
     fault: Annotated[list[str] | None, typer.Option(help=FAULTS, metavar="KIND[:WHERE]")] = None,
-    seed: Annotated[int, typer.Option(help="Of what is random in faults; the n-th stream has this plus n.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of what is random in faults; the n-th stream has this plus n.", metavar="N")
+    ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Play recorded streams to a server, in their own time: text, order and spacing are those of the capture.
+    """Send captures to a server, as they were or with faults.
 
-    A capture that cannot be read is named before anything is sent. Ctrl-C ends all streams in order. Exits with 0 if
-    the server took everything as asked, 1 if it refused or broke off, 2 if it cannot be done as asked. See
-    docs/replay.md.
+    Text, order and spacing are those of the capture. One that cannot be read is named before anything is sent. Ctrl-C
+    ends all streams in order. Exits with 0 if the server took everything as asked, 1 if it refused or broke off, 2 if
+    it cannot be done as asked. See docs/replay.md.
     """
-    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     try:
         to_call = target(to, token, [parse_header(given) for given in header or []])
         pace, faults = parse_speed(speed), [parse_fault(given) for given in fault or []]

@@ -33,10 +33,14 @@ RELOAD_S = 0.5
 
 
 def serve(
-    config: Annotated[Path | None, typer.Option("-c", "--config", help="The configuration file.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Else $RECEIVER_CONFIG, else ./config.toml.", metavar="FILE")
+    ] = None,
     sink: Annotated[
         list[str] | None,
-        typer.Option(help="One more sink: ./file.py, package.module:attribute or an installed name. Repeatable."),
+        typer.Option(
+            help="One more sink: ./file.py, package.module:attribute or an installed name. Repeatable.", metavar="SINK"
+        ),
     ] = None,
     reload: Annotated[bool, typer.Option(help="Start anew, cutting live streams, when a --sink file changes.")] = False,
 ) -> None:

@@ -24,18 +24,23 @@ class Kind(StrEnum):
 
 
 def snippet(
-    url: Annotated[str, typer.Option(help="This server's public address: wss://….", show_default=False)],
-    kind: Annotated[Kind, typer.Option(help="On which surface.")] = Kind.ALL,
-    codec: Annotated[str, typer.Option(help="PCMU, PCMA, OPUS, L16@16000h or L16@24000h.")] = "PCMU",
+    url: Annotated[str, typer.Option(help="This server's public address: wss://….", show_default=False, metavar="URL")],
+    kind: Annotated[Kind, typer.Option(help="Which of them.")] = Kind.ALL,
+    codec: Annotated[str, typer.Option(help="PCMU, PCMA, OPUS, L16@16000h or L16@24000h.", metavar="CODEC")] = "PCMU",
     token_env: Annotated[
         str, typer.Option(help="The environment variable that will hold the token.", metavar="NAME")
     ] = "RECEIVER_TOKEN",  # noqa: S107  # a variable's name, not a token
     token: Annotated[
         str | None,
-        typer.Option(help="Write this token into the text, instead of a reference to it.", show_default=False),
+        typer.Option(
+            help="Write this token into the text, instead of a reference to it.", show_default=False, metavar="TOKEN"
+        ),
     ] = None,
 ) -> None:
-    """Print what starts a one-way stream of both tracks to this server, on each of SignalWire's surfaces."""
+    """Print what makes SignalWire stream a call to this server.
+
+    It is one-way, with both tracks. There are several ways; without --kind all are printed.
+    """
     codec = re.sub(r"^L16$", "L16@16000h", codec.upper()).replace("H", "h")
     if not re.fullmatch(r"wss://[!-~]+", url) or {"?", "#"} & set(
         url

@@ -28,7 +28,7 @@ STYLES = {"live": "bold green", "crashed": "bold red"}
 
 
 def streams(
-    count: Annotated[int, typer.Argument(help="How many at most, the newest.", metavar="N", min=1)] = 20,
+    count: Annotated[int, typer.Argument(help="How many, at most.", metavar="N", min=1)] = 20,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="Else $RECEIVER_CONFIG, else ./config.toml.", metavar="FILE"),
@@ -42,9 +42,10 @@ def streams(
     source: Annotated[str | None, typer.Option(help="Only those of this source.", metavar="NAME")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print an object per line instead of text.")] = False,
 ) -> None:
-    """List the newest streams in the recordings' directory; live and crashed ones say so.
+    """List the newest streams that were received.
 
-    What cannot be read is said and passed over. Exits with 0, and with 2 where the configuration is wrong.
+    They are those in the directory of the recordings; live and crashed ones say so. What cannot be read is said and
+    passed over. Exits with 0, and with 2 where the configuration is wrong.
     """
     try:
         asked = load_config(config, os.environ)

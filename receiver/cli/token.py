@@ -10,7 +10,10 @@ BYTES = 32
 
 
 def token() -> None:
-    """Make a token: the one that the telephone platform sends, and that RECEIVER_TOKEN holds."""
+    """Make a token.
+
+    The server is given it in RECEIVER_TOKEN, and the telephone platform sends it.
+    """
     made = secrets.token_urlsafe(BYTES)
     print(made)
     if sys.stdout.isatty():

@@ -64,7 +64,7 @@ def draw_arrival(figure: Figure, report: Report, duration_s: float) -> None:
     left.set_xlabel("milliseconds, and up to the next", fontsize=8, color=INK)
     left.legend(frameon=False, fontsize=8)
     plain(right)
-    right.set_title(f"jitter: ms later than the promptest packet, by its timestamp{note}", loc="left", fontsize=9)
+    right.set_title(f"jitter: ms later than the least delayed packet, by its timestamp{note}", loc="left", fontsize=9)
     for number, found in enumerate(packets.values()):
         if found.jitter is None:
             continue
@@ -72,7 +72,7 @@ def draw_arrival(figure: Figure, report: Report, duration_s: float) -> None:
         right.fill_between(times, low, high, color=_colour(number), alpha=0.35, linewidth=0)
         right.plot(times, high, color=_colour(number), linewidth=0.8)
     jitters = [found.jitter.over_time for found in packets.values() if found.jitter]
-    right.set_xlim(0, max([duration_s, *(len(one.low) * one.step_s for one in jitters)]))
+    right.set_xlim(0, max((len(one.low) * one.step_s for one in jitters), default=duration_s))
     right.set_ylim(bottom=0)
     right.set_xlabel("seconds since the start message", fontsize=8, color=INK)
 

@@ -116,9 +116,8 @@ class CaptureInspection:
                 self._note(events)
                 entry = self._reader.entry
                 if isinstance(entry, Batch):
-                    jumps = [(e.track, e.peer_ms_after) for e in events if isinstance(e, Discontinuity)]
                     for data in entry.data:
-                        self._wire.take(data, entry.at, self._reader.next_line(), jumps)
+                        self._wire.take(data, entry.at, self._reader.next_line())
                     self._note_odd(session.counters, session.positions)
                 elif isinstance(entry, Pause):
                     self._wire.pause(entry.at, entry.tracks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from receiver.inspection.report import Report
 
@@ -44,7 +45,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         said = "".join(f", {text}" for text in (end.error, end.text) if text and text != end.reason)
         lines.append(("end", f"{end.reason}, {stop} a stop message{code}{said}"))
     if capture:
-        accepted = capture.accepted.isoformat() if capture.accepted else "at an unknown time"
+        accepted = _utc(capture.accepted) if capture.accepted else "at an unknown time"
         lines.append(("accepted", f"{accepted}, path {capture.url_path or 'unknown'}"))
         lines += [(f"  {name}", value) for name, value in capture.headers]
         start = "none came" if capture.start_s is None else f"came after {capture.start_s:.3f} s"
@@ -92,6 +93,11 @@ def warnings(report: Report) -> list[str]:
         said = ", ".join(f"{count} {kind}" for kind, count in report.omitted.items())
         lines.append(f"More than is kept here, and left out: {said}")
     return lines
+
+
+def _utc(time: datetime) -> str:
+    """As other times in a report: with a Z."""
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _text(value: object) -> str:

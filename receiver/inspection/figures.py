@@ -16,6 +16,11 @@ def rows(tracks: Mapping[str, TrackFigures]) -> list[tuple[str, list[str]]]:
     return [(name, [column.get(name, "") for column in columns]) for name in names]
 
 
+def jump_ms(stamp: int | None) -> str:
+    """A stamp on one side of a jump, where there was one."""
+    return "no stamp" if stamp is None else str(stamp)
+
+
 def _track(track: TrackFigures) -> list[tuple[str, str]]:
     lines = [("duration, s", f"{track.duration_s:.2f}")]
     packets, counters, audio = track.packets, track.counters, track.audio

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from receiver.inspection.facts import facts, warnings
-from receiver.inspection.figures import rows
+from receiver.inspection.figures import jump_ms, rows
 from receiver.inspection.report import Report
 from receiver.inspection.shown import shown
 
@@ -23,7 +23,7 @@ td, th { padding: .15em 1.4em .15em 0; vertical-align: top; overflow-wrap: anywh
 .facts th { font-weight: 400; color: #666; white-space: pre; }
 .figures th:first-child { font-weight: 400; color: #666; white-space: pre; }
 .figures td { text-align: right; font-variant-numeric: tabular-nums; }
-.warning { background: #fff6e0; padding: .4em .8em; margin: .4em 0; }
+.warning { background: #fff6e0; padding: .4em .8em; margin: .8em 0; list-style: none; white-space: pre-wrap; }
 """.strip()
 
 
@@ -31,7 +31,8 @@ def render(report: Report, picture: str) -> bytes:
     """The page. ``picture`` is an SVG element of ours, put in as it is."""
     title = escape(shown(report.path))
     body = [f"<h1>{title}</h1>", _table("facts", facts(report))]
-    body += [f'<p class="warning">{escape(shown(line, limit=1000))}</p>' for line in warnings(report)]
+    if said := [f"<li>{escape(shown(line, limit=1000))}</li>" for line in warnings(report)]:
+        body.append(f'<ul class="warning">{"".join(said)}</ul>')
     body.append(picture)
     if report.tracks:
         figures = [(name, *values) for name, values in rows(report.tracks)]
@@ -65,6 +66,15 @@ def _lists(report: Report) -> list[tuple[str, list[str], list[tuple[str, ...]]]]
                 (f"{gap.start_s:.3f}", f"{gap.end_s - gap.start_s:.3f}", gap.cause.value, name)
                 for name, track in report.tracks.items()
                 for gap in track.gaps
+            ],
+        ),
+        (
+            "Jumps of the peer's clock",
+            ["s", "from, ms", "to, ms", "track"],
+            [
+                (f"{jump.at_s:.3f}", jump_ms(jump.peer_ms_before), jump_ms(jump.peer_ms_after), name)
+                for name, track in report.tracks.items()
+                for jump in track.discontinuities
             ],
         ),
         (

@@ -58,7 +58,7 @@ class JitterFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     rfc3550_ms: float  # the estimate of RFC 3550, section 6.4.1, as it stood at the end
     rfc3550_max_ms: float
-    delay_ms: Spread  # arrival minus timestamp, above the least of all: how much later than the promptest packet
+    delay_ms: Spread  # arrival minus timestamp, above the least of all: how much later than the least delayed packet
     over_time: SeriesFigures  # of that, at times since the start message
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from receiver.inspection.distribution import Spread
 from receiver.inspection.facts import facts, warnings
-from receiver.inspection.figures import rows
+from receiver.inspection.figures import jump_ms, rows
 from receiver.inspection.report import Report, TrackFigures
 from receiver.inspection.shown import shown
 from receiver.inspection.timeline import MAX_MARKS, legend, timeline
@@ -41,22 +41,24 @@ def _parts(report: Report, console: Console) -> Iterator[Text | Table]:
     yield Text(show(report.path), style="bold")
     yield from _pairs(facts(report), show, console.width)
     for line in warnings(report):
-        yield Text(show(line), style="yellow")
+        yield from _wrapped(show(line), console.width, "yellow")
     names = list(report.tracks)
     for first in range(0, len(names), TRACKS_PER_TABLE):
         yield Text()
         yield _figures({name: report.tracks[name] for name in names[first : first + TRACKS_PER_TABLE]}, show)
     if report.tracks:
         yield Text()
-        yield timeline(report, console.width, encoding)
+        for row in timeline(report, console.width, encoding).split("\n"):
+            row.rstrip()
+            yield row
         for line in legend(report):
-            yield Text(f"  {line}", style="dim")
+            yield from _wrapped(f"  {line}", console.width, "dim")
     yield from _lists(report, show)
     for name, track in report.tracks.items():
         if track.packets and track.packets.spacing_ms:
             yield from _histogram(f"spacing of arrival, {show(name)}, ms", track.packets.spacing_ms, console)
         if track.packets and track.packets.jitter:
-            title = f"jitter, {show(name)}: ms later than the promptest packet, by its timestamp"
+            title = f"jitter, {show(name)}: ms later than the least delayed packet, by its timestamp"
             yield from _histogram(title, track.packets.jitter.delay_ms, console)
     if report.unknown:
         yield Text("\nnot known", style="bold")
@@ -71,6 +73,13 @@ def _pairs(pairs: list[tuple[str, str]], show: Show, width: int) -> Iterator[Tex
         first, *more = textwrap.wrap(show(value), max(width - column, 20)) or [""]
         yield Text(f"  {name}".ljust(column), style="dim").append(first, style="default")
         yield from (Text(" " * column + line) for line in more)
+
+
+def _wrapped(line: str, width: int, style: str) -> Iterator[Text]:
+    """A sentence in as many lines as it takes, all of them as far from the margin as it is."""
+    margin = " " * (len(line) - len(line.lstrip()))
+    for part in textwrap.wrap(line, max(width, 20), subsequent_indent=margin):
+        yield Text(part, style=style)
 
 
 def _figures(tracks: dict[str, TrackFigures], show: Show) -> Table:
@@ -96,7 +105,7 @@ def _lists(report: Report, show: Show) -> Iterator[Text]:
             for gap in track.gaps
         ],
         "jumps of the peer's clock": [
-            f"{jump.at_s:9.2f} s  on {name}: from {jump.peer_ms_before} to {jump.peer_ms_after} ms"
+            f"{jump.at_s:9.2f} s  on {name}: from {jump_ms(jump.peer_ms_before)} to {jump_ms(jump.peer_ms_after)} ms"
             for name, track in report.tracks.items()
             for jump in track.discontinuities
         ],

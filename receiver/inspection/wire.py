@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 
 from receiver.audio import AudioFormat, parse_format
 from receiver.dialects import open_dialect
@@ -19,6 +18,10 @@ from receiver.sessions.settings import SessionSettings
 
 MAX_UNREADABLE = 20
 MAX_PAUSES = 1000
+
+LEAP_MS = 1000
+"""A timestamp that falls by more, or runs ahead of the arrival by more from one packet to the next, is another clock's:
+packets that overtake each other are not as far apart."""
 
 
 class TrackWire:
@@ -38,10 +41,11 @@ class TrackWire:
         self._jitter = self._jitter_max = 0.0
         self._chunks: tuple[int, int] | None = None
         self._stamps: tuple[int, int] | None = None
+        self._stamp = 0
         self._jumps = self._skipped = 0
 
-    def take(self, media: Media, at: float, since_start: float, jumped: bool) -> bool:
-        """Take a message; whether its payload can be decoded. ``jumped``: its stamp is of another clock than before."""
+    def take(self, media: Media, at: float, since_start: float) -> bool:
+        """Take a message; whether its payload can be decoded."""
         if self.messages:
             self._spacing.add((at - self._at) * 1000)
         self._at = at
@@ -49,7 +53,7 @@ class TrackWire:
         if media.chunk is not None:
             self._count(media.chunk)
         if media.timestamp is not None:
-            self._time(media.timestamp, at * 1000 - media.timestamp, since_start, jumped)
+            self._time(media.timestamp, at * 1000 - media.timestamp, since_start)
         payload = media.payload
         if not payload:
             return False
@@ -99,17 +103,19 @@ class TrackWire:
             self._skipped += chunk - highest - 1
             self._chunks = first, chunk
 
-    def _time(self, stamp: int, transit: float, since_start: float, jumped: bool) -> None:
+    def _time(self, stamp: int, transit: float, since_start: float) -> None:
         first, highest = self._stamps or (stamp, stamp)
         self._stamps = first, max(highest, stamp)
         if self._transit is None:
             self._base = transit
-        elif jumped:  # what lies between two clocks is no jitter: it is as late as the message before it
+        elif (
+            stamp < self._stamp - LEAP_MS or transit < self._transit - LEAP_MS
+        ):  # what lies between two clocks is no jitter: it is as late as the message before it
             self._base += transit - self._transit
         else:
             self._jitter += (abs(transit - self._transit) - self._jitter) / 16
             self._jitter_max = max(self._jitter_max, self._jitter)
-        self._transit = transit
+        self._transit, self._stamp = transit, stamp
         delay = transit - self._base
         self._delay.add(delay)
         self._over_time.add(since_start, delay)
@@ -132,8 +138,8 @@ class Wire:
         self._pauses: list[PauseFigures] = []
         self._kinds: Counter[str] = Counter()
 
-    def take(self, data: Data | int, at: float, line: int, jumps: Collection[tuple[str, int | None]] = ()) -> None:
-        """Take a message from a line of the capture. ``jumps``: tracks and stamps where a clock is known to jump."""
+    def take(self, data: Data | int, at: float, line: int) -> None:
+        """Take a message from a line of the capture."""
         if isinstance(data, int):
             self._withheld += 1
             self._withheld_bytes += data
@@ -152,7 +158,7 @@ class Wire:
         if self.ended:
             return
         if isinstance(message, Media):
-            self._media(message, data, at, line, jumps)
+            self._media(message, data, at, line)
         else:
             self._other(message, at)
 
@@ -174,7 +180,7 @@ class Wire:
             first_unreadable=self._first_unreadable,
         )
 
-    def _media(self, media: Media, data: Data, at: float, line: int, jumps: Collection[tuple[str, int | None]]) -> None:
+    def _media(self, media: Media, data: Data, at: float, line: int) -> None:
         if self.start_at is None:
             return
         track = self.tracks.get(media.track)
@@ -182,8 +188,7 @@ class Wire:
             if len(self.tracks) >= self._settings.tracks:
                 return
             track = self.tracks[media.track] = TrackWire(self._decoder())
-        jumped = bool(jumps) and (media.track, media.timestamp) in jumps
-        if not track.take(media, at, at - self.start_at, jumped):
+        if not track.take(media, at, at - self.start_at):
             self._cannot_read(data, at, line, f"the payload of {media.track} cannot be decoded")
 
     def _other(self, message: Message, at: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
+import re
 import socket
 import struct
 import sys
@@ -25,6 +27,8 @@ from receiver.simulate.side import CallError
 BODY_BYTES = 2000  # of a refusal's body, what is kept
 CUT_WAIT_S = 2.0  # how long what was sent may take to arrive before a connection is cut behind it
 
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
 Progress = Callable[[float, int], None]
 """Called with the position in the call (seconds) and the messages sent so far; first with (0, 0), once connected."""
 
@@ -35,6 +39,7 @@ class Target(msgspec.Struct, frozen=True):
     url: str
     headers: tuple[tuple[str, str], ...]
     local: bool
+    address: str = ""  # host and port
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -81,7 +86,7 @@ class Connection(ClientConnection):
 def target(url: str, token: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> Target:
     """Check where to call: ``url`` is ws or wss, ``token`` goes as ``Authorization: Bearer``. Raises CallError."""
     try:
-        local = parse_uri(url).host in ("localhost", "127.0.0.1", "::1")
+        parsed = parse_uri(url)
     except (InvalidURI, ValueError) as error:  # no text of the error: it has the URL, which may hold a token
         raise CallError("the URL must be ws://host… or wss://host…") from error
     given = list(headers)
@@ -92,7 +97,8 @@ def target(url: str, token: str | None = None, headers: Sequence[tuple[str, str]
             raise CallError(f"header {name!r}: not a header's name")
         if not (value.isascii() and value.isprintable()):  # the value may be a secret: not in the error
             raise CallError(f"header {name}: only printable ASCII can be sent")
-    return Target(url, tuple(given), local)
+    local = parsed.host in ("localhost", "127.0.0.1", "::1")
+    return Target(url, tuple(given), local, f"{parsed.host}:{parsed.port}")
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -123,6 +129,8 @@ async def dial(to: Target, outcome: Outcome) -> Connection | None:
         return None
     except (OSError, WebSocketException) as error:  # OSError: refused, unknown host, TLS, time is up
         outcome.error = printable(str(error)) or type(error).__name__
+        if set(_ERRNO.findall(str(error))) == {str(errno.ECONNREFUSED)}:  # by every address that the name has
+            outcome.error = f"nobody listens at {to.address}"
         return None
     outcome.status = 101
     return cast(Connection, connection)

@@ -6,11 +6,13 @@ import hmac
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +221,17 @@ def test_the_report_tells_a_call_that_broke_off() -> None:
     assert lines[1] == "failed    the connection ended"
     assert lines[2] == "sent      10 messages, 0 kB, not all of it"
     assert lines[-2:] == ["received  2 messages", "closed    1008 too fast"]
+
+
+def test_that_nobody_listens_is_said_in_words() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        result = CliRunner().invoke(APP, ["--to", f"ws://127.0.0.1:{port}/stream"])
+    assert result.exit_code == 1
+    assert f"failed    nobody listens at 127.0.0.1:{port}\n" in result.stdout
+
+
+def test_the_version_is_told() -> None:
+    done = subprocess.run([sys.executable, "-m", "receiver", "--version"], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout.strip()) == (0, version("media-stream-receiver"))

@@ -181,3 +181,13 @@ def test_no_server_is_loaded_for_it() -> None:
     program = "import sys, receiver.cli.check; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert not {"uvicorn", "starlette"} & set(result.stdout.split())
+
+
+def test_that_captures_are_on_is_said() -> None:
+    assert "\ncaptures " not in run("[captures]\n").stdout
+    result = run("""
+        [captures]
+        enabled = true
+        when = { capture = "yes" }
+    """)
+    assert "every source  when capture = yes: all that is said is kept" in result.stdout

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from receiver.cli.demo import _command
 from receiver.media.opus import backend
 
 DURATION_S = 21.0
@@ -88,7 +90,10 @@ def test_elsewhere_than_on_a_terminal_it_prints_plain_lines(tmp_path: Path) -> N
     assert len(re.findall(r"stereo\.wav +2[01]\.\d\d s", out)) == 2
     assert out.count("0 s ") >= 4 and "█" in out  # the pictures and their time axes
     assert f"\nListen to them: {tmp_path / 'demo'}\n" in out
-    assert out.endswith(f"\nLook at one:    receiver inspect {folders[1]}\n")
+    look = "receiver" if shutil.which("receiver") else f"{sys.executable} -m receiver"
+    assert out.endswith(f"\nLook at one:    {look} inspect {folders[1]}\n")
+    drawn = [line for line in out.splitlines() if "█" in line or "──" in line]
+    assert drawn and max(map(len, drawn)) <= 80  # as everywhere else than on a terminal
 
 
 def test_on_a_terminal_there_is_a_bar_and_without_an_opus_library_l16_stands_in(tmp_path: Path) -> None:
@@ -128,6 +133,19 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65_536)
     except OSError:  # the last program has closed the other side
         return b""
+
+
+def test_what_to_type_next_is_found_by_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after ``make demo``, where the environment is not active."""
+    program = tmp_path / ".venv" / "bin" / "receiver"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program), "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _command() == ".venv/bin/receiver"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert _command() == "receiver"
 
 
 def test_a_place_where_nothing_can_be_recorded_is_said_in_a_line(tmp_path: Path) -> None:

@@ -100,6 +100,12 @@ def test_the_good_ones_are_done_and_the_bad_ones_said(capture: Path, tmp_path: P
     assert len(list((tmp_path / "processed").glob("*/*"))) == 2
 
 
+def test_what_looks_like_an_emoji_stays_what_it_is(capture: Path) -> None:
+    result = run(capture, "--sink", "./s.py:ok", "--sink", "./s.py:ok")
+    assert result.exit_code == 2
+    assert "./s.py:ok: there is a sink of this name already" in result.output
+
+
 def test_a_sink_that_fails_is_said(capture: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("async def sink(stream, events):\n    raise RuntimeError('no model')\n")
     result = run(capture, "--sink", "./bad.py")

@@ -24,9 +24,17 @@ def drawn(report: Report) -> tuple[list[str], list[list[float]]]:
 
 def test_bars_are_the_histogram_and_lines_the_delay(lab: ModuleType, tmp_path: Path) -> None:
     texts, bars = drawn(lab.report(lab.whole(tmp_path)))
-    assert texts == ["messages by their spacing", "jitter: ms later than the promptest packet, by its timestamp"]
+    assert texts == ["messages by their spacing", "jitter: ms later than the least delayed packet, by its timestamp"]
     assert [sum(heights) for heights in bars] == [47, 39]
     assert [max(heights) for heights in bars] == [45, 39]
+
+
+def test_a_call_sent_fast_fills_the_picture(lab: ModuleType, tmp_path: Path) -> None:
+    """Its time axis is that of arrival, and not that of the audio."""
+    found = lab.report(lab.whole(tmp_path))
+    figure = Figure(figsize=(WIDTH_IN, ARRIVAL_IN))
+    draw_arrival(figure, found, found.duration_s * 8)
+    assert figure.axes[1].get_xlim()[1] < 2 * found.duration_s
 
 
 def test_what_cannot_be_told_apart_is_said(lab: ModuleType, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_whose_stream_it_is_and_how_it_ended(lab: ModuleType, tmp_path: Path) ->
     assert (said["call"], said["account"], said["peer"]) == ("call-1", "account-1", "192.0.2.1, token main")
     assert said["  from"] == "+15550100" and said["  user-agent"] == "platform/1"
     assert said["end"] == "stop, with a stop message, code 1000, done"
-    assert said["accepted"] == "2026-11-21T10:20:07+00:00, path /phone"
+    assert said["accepted"] == "2026-11-21T10:20:07Z, path /phone"
     assert said["messages"].endswith("1 connected, 1 start, 88 media, 1 dtmf, 1 unreadable, 1 mark, 1 stop")
     assert said["ignored"] == "1 unreadable"
 

@@ -8,7 +8,7 @@ import pytest
 
 from receiver.events import Annotation
 from receiver.inspection.page import MAX_ROWS, render
-from receiver.inspection.report import MarkFigures, Report
+from receiver.inspection.report import JumpFigures, MarkFigures, Report
 
 HOSTILE = "</td><script>alert(1)</script>\"' onload=x & \x1b[31m\u202e"
 VOID = {"meta", "br", "img", "link"}
@@ -91,6 +91,16 @@ def test_a_recording_has_its_annotations_and_what_is_not_known(lab: ModuleType, 
     read = page(lab.report(lab.finish(recording)))
     assert "Not known" in read.texts and "i" not in read.tags
     assert any('{"text":"<i>"}' in text for text in read.texts)
+
+
+def test_jumps_of_the_peers_clock_are_listed(lab: ModuleType, tmp_path: Path) -> None:
+    found = lab.report(lab.whole(tmp_path))
+    found.tracks["inbound"].discontinuities.append(JumpFigures(0.4, 380, None))
+    texts = page(found).texts
+    at = texts.index("Jumps of the peer's clock")
+    assert [text for text in texts[at + 1 : at + 12] if text.strip()] == [
+        "s", "from, ms", "to, ms", "track", "0.400", "380", "no stamp", "inbound",
+    ]  # fmt: skip
 
 
 def test_long_tables_are_cut_and_say_so(lab: ModuleType, tmp_path: Path) -> None:

@@ -30,13 +30,20 @@ def test_no_line_is_wider_than_the_terminal_and_there_are_no_colours_elsewhere(
     assert "\x1b" not in text and "\r" not in text
 
 
+def test_sentences_go_on_below_their_beginning_and_no_picture_ends_in_spaces(lab: ModuleType, tmp_path: Path) -> None:
+    lines = printed(lab.report(lab.whole(tmp_path, resolution_ms=60)), 50).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("  gaps: "))
+    assert lines[at + 1].startswith("  ") and lines[at + 1].strip()
+    assert not any(line != line.rstrip() for line in lines[lines.index("inbound") : at + 2])
+
+
 def test_everything_is_in_it(lab: ModuleType, tmp_path: Path) -> None:
     text = printed(lab.report(lab.whole(tmp_path)))
     for words in (
         "a.jsonl\n", "  state         ended\n", "duration, s", "media messages", "   gaps ", "    odd ", " digits ",
         "  marks ", "gaps: L lost", "\ndigits\n       0.22 s  5\n", "\nmarks\n       0.60 s  1  greeting\n",
         "0.20 s  0.060 s lost on inbound", "line 53, 0.500 s, 9 bytes: not JSON (character 1)",
-        "spacing of arrival, inbound, ms\n", "jitter, outbound: ms later than the promptest packet",
+        "spacing of arrival, inbound, ms\n", "jitter, outbound: ms later than the least delayed packet",
     ):  # fmt: skip
         assert words in text, words
     assert "     19 - 21    " in text and "█ 4" in text  # the bars of a histogram and their counts
