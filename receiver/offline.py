@@ -22,7 +22,7 @@ from receiver.captures.capture import CaptureError, Header
 from receiver.captures.playback import Playback, settings_of
 from receiver.captures.reader import CaptureReader
 from receiver.config import Captures, Config
-from receiver.events import EndReason, Event, Frame, Gap, Started
+from receiver.events import EndReason, Event, Frame, Started
 from receiver.metrics import Metrics
 from receiver.open_stream import Opener, OpenStream
 from receiver.reading import session_settings
@@ -33,6 +33,9 @@ from receiver.stream import StreamFacts
 
 CHUNK_S = 10.0
 """Of a capture's time, what is read at once."""
+
+CHUNK_SAMPLES = 2**23
+"""Of the audio of all tracks, what is read at once: a burst has hours of it at one time."""
 
 PORTION_S = 10.0
 """Of the audio of a track, what is handed on at once; less where a sink's feed is small."""
@@ -168,7 +171,8 @@ def _read(playback: Playback) -> tuple[list[Event], str | None]:
     events: list[Event] = []
     until = playback.at + CHUNK_S
     problem: str | None = None
-    while playback.at < until and playback.session.reason is None:
+    samples = 0
+    while playback.at < until and samples < CHUNK_SAMPLES and playback.session.reason is None:
         try:
             more = playback.read()
         except CaptureError as error:
@@ -177,6 +181,7 @@ def _read(playback: Playback) -> tuple[list[Event], str | None]:
             events += playback.session.close(EndReason.CRASH, playback.at)
             break
         events += more
+        samples += sum(len(event.samples) for event in more if isinstance(event, Frame))
         if more and isinstance(more[0], Started):  # its time is the stream's
             break
     return _joined(events), problem
@@ -190,9 +195,9 @@ def _joined(events: Iterable[Event]) -> list[Event]:
         if isinstance(event, Frame):
             waiting.setdefault(event.track, []).append(event)
             continue
-        tracks = (event.track,) if isinstance(event, Gap) else tuple(waiting)
-        for track in tracks:
-            joined += _one(waiting.pop(track, ()))
+        for frames in waiting.values():  # of all tracks: sinks see which came first, as live
+            joined += _one(frames)
+        waiting.clear()
         joined.append(event)
     for frames in waiting.values():
         joined += _one(frames)

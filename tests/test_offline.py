@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import itertools
 import json
 import textwrap
 from collections.abc import Awaitable, Callable
@@ -16,6 +18,7 @@ from receiver.asgi.receiver import Receiver
 from receiver.asgi.server import listening
 from receiver.audio import Encoding
 from receiver.config import Config
+from receiver.events import EndReason
 from receiver.offline import Offline, Processed
 from receiver.simulate import SPEECH, Call, Key, messages
 
@@ -134,6 +137,34 @@ def test_troubles_come_out_the_same(tmp_path: Path) -> None:
     same(folder, done.directory)
 
 
+def test_a_flood_of_small_messages_comes_out_the_same(tmp_path: Path) -> None:
+    """What was read together is played together, so that a verdict falls at the same place."""
+    said = speech(stop=False)
+    empty = json.dumps({"event": "media", "media": {"track": "inbound", "payload": ""}})
+    small = [*[empty] * 60, *['{"event":"x"}'] * 12_000]
+
+    async def talk(connection: ClientConnection, receiver: Receiver) -> None:
+        await saying([*said[:20], *((0.0, one) for one in small), *said[20:30]])(connection, receiver)
+
+    settings = config(tmp_path)
+    (folder,) = live(settings, talk)
+    (done,) = offline(settings, tmp_path / "again", folder / "capture.jsonl")
+    assert done.directory is not None
+    same(folder, done.directory)
+
+
+def test_tracks_come_out_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    said = speech()
+    for number, (at, message) in list(enumerate(said))[::-1][: len(said) - 200]:
+        if '"outbound"' in message:
+            said.insert(number + 1, (at, message.replace('"outbound"', '"third"')))
+    settings = config(tmp_path)
+    (folder,) = live(settings, saying(said, pace_s=0.01))
+    (done,) = offline(settings, tmp_path / "again", folder / "capture.jsonl")
+    assert done.directory is not None
+    same(folder, done.directory)
+
+
 def test_a_pause_comes_out_the_same(tmp_path: Path) -> None:
     said = speech()
 
@@ -215,3 +246,23 @@ def test_what_came_before_a_broken_line_is_there(tmp_path: Path) -> None:
     assert "no stream starts in it" in str(done[2].problem)
     assert "has no whole line" in str(done[3].problem)
     assert "missing.jsonl" in str(done[4].problem)
+
+
+def test_an_hour_that_came_at_one_time_is_read_in_pieces(tmp_path: Path) -> None:
+    start, media = speech()[1][1], json.loads(speech()[2][1])
+    lines = ['{"version":1,"settings":{"burst_s":0}}', f'[0.1,"m",{start}]']
+    media["media"]["payload"] = base64.b64encode(bytes(8000)).decode()
+    for number in range(3600):
+        media["media"] |= {"track": "inbound", "chunk": str(number + 1), "timestamp": str(1000 * number)}
+        lines.append(f'[0.2,"m",{json.dumps(media)}]')
+    (tmp_path / "burst.jsonl").write_text("\n".join(lines) + "\n")
+    read: list[int] = []
+
+    async def run() -> Processed:
+        async with Offline(config(tmp_path), tmp_path / "again") as processing:
+            return await processing.process(tmp_path / "burst.jsonl", read.append)
+
+    done = asyncio.run(run())
+    assert (done.problem, done.reason, done.duration_s) == (None, EndReason.CRASH, 3600.0)
+    whole = (tmp_path / "burst.jsonl").stat().st_size
+    assert max(after - before for before, after in itertools.pairwise([0, *read])) < whole / 2

@@ -25,6 +25,7 @@ from receiver.simulate.script import Ending, Way
 from receiver.simulate.side import CallError
 
 BODY_BYTES = 2000  # of a refusal's body, what is kept
+UNREAD_S = 5.0  # how long a server may read nothing, at the end, of what was sent before the close frame
 CUT_WAIT_S = 2.0  # how long what was sent may take to arrive before a connection is cut behind it
 
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
@@ -139,7 +140,7 @@ async def dial(to: Target, outcome: Outcome) -> Connection | None:
 async def hang_up(connection: Connection, ending: Ending) -> None:
     """End a connection as told, and wait until it is gone. What was sent before a FIN or a reset arrives first."""
     if ending.way is Way.CLOSE:
-        await connection.close(ending.code, ending.text)
+        await _close(connection, ending)
         return
     transport = connection.transport
     if ending.way is Way.RESET:
@@ -155,6 +156,17 @@ async def hang_up(connection: Connection, ending: Ending) -> None:
     else:  # TLS: its own end, then the FIN
         transport.close()
     await connection.wait_closed()
+
+
+async def _close(connection: Connection, ending: Ending) -> None:
+    """With a close frame, unless the server has stopped reading: then it never comes to that, and is not waited for."""
+    closing = asyncio.ensure_future(connection.close(ending.code, ending.text))
+    unsent = 0
+    while not (await asyncio.wait({closing}, timeout=UNREAD_S))[0]:
+        before, unsent = unsent, connection.transport.get_write_buffer_size()
+        if unsent >= before > 0:
+            connection.transport.abort()
+    await closing
 
 
 async def _delivered(transport: asyncio.Transport) -> None:

@@ -26,8 +26,8 @@ FIRST_PAUSE_S = 0.02
 LAST_PAUSE_S = 0.16
 
 
-class Spill:
-    """Stands in the queue where it has spilled."""
+class Spill(dict[str, int]):
+    """Stands in the queue where it has spilled: the positions, by track, before which what is missing was dropped."""
 
 
 class Rejoin(dict[str, int]):
@@ -72,6 +72,8 @@ class SpillingFeed(Feed):
                 if self._spilled:
                     self._note(event.track, event.end, event.rate)
                     continue
+                if not self._always:  # it may be dropped, and no later spill is to bring that back: it was counted
+                    self._note(event.track, event.end, event.rate)
             elif isinstance(event, Ended) and self._spilled:
                 for track, counters in event.tracks.items():
                     self._note(track, counters.length, counters.rate)
@@ -91,7 +93,7 @@ class SpillingFeed(Feed):
             if event is None:
                 return None
             if isinstance(event, Spill):
-                self._enter()
+                self._enter(event)
             elif not isinstance(event, (Frame, Gap)) or (event := self._behind(event)) is not None:
                 return self._hand_out(event)
         return self._recollect()
@@ -118,7 +120,7 @@ class SpillingFeed(Feed):
     def _spill(self) -> bool:
         self._spills += 1
         self._spilled = True
-        self._queue.append(cast(Any, Spill()))
+        self._queue.append(cast(Any, Spill(self._live)))
         return True
 
     def _go_on(self, positions: Mapping[str, int]) -> bool:
@@ -137,9 +139,14 @@ class SpillingFeed(Feed):
         else:
             self._live = {**self._live, track: end}
 
-    def _enter(self) -> None:
+    def _enter(self, spill: Spill) -> None:
         self._entered += 1
         rates = self._rates
+        for track, end in spill.items():
+            expected = self._expected.get(track, 0)
+            if end > expected:
+                self._expected[track] = end
+                self._ready.append(Gap(track, expected, end, rates[track], Cause.DROPPED))
         ends = (end / rates[track] for track, end in self._expected.items() if track in rates)
         self._now_s = max(ends, default=0.0)
         self._pause_s = FIRST_PAUSE_S
@@ -148,9 +155,17 @@ class SpillingFeed(Feed):
         """The next event while it is spilled, for the taking side."""
         self.patience = None
         while not self.closed:
+            if self._ready:
+                return self._ready.popleft()
             self._sort()
             if self._waiting and self._due(self._waiting[0]):
                 return self._hand_out(self._waiting.popleft())
+            if self._rejoin is not None and self._reached(self._rejoin):
+                if self._waiting:
+                    return self._hand_out(self._waiting.popleft())
+                self._rejoin = None  # what is recalled beyond it stays for another spill: the queue has it as well
+                self._left = self._entered
+                return self.take()
             if self._recalled:
                 recalled = self._place(self._recalled.popleft())
                 if recalled is not None:
@@ -160,10 +175,6 @@ class SpillingFeed(Feed):
                     return self._ready.popleft() if self._ready else None
             elif self._waiting:
                 return self._hand_out(self._waiting.popleft())
-            elif self._rejoin is not None:
-                self._rejoin = None
-                self._left = self._entered
-                return self.take()
             elif self._caught_up == self._entered:
                 return None  # this was said before it looked: the next put wakes
             else:

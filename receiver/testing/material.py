@@ -46,8 +46,12 @@ CONNECTION_OPTIONS = frozenset({"speed", "source", "path", "token"})
 def as_call(what: Audio, options: PlayOptions, dialect: str, folder: Path) -> Call | Path:
     """The call that plays ``what``, or the path of a capture; samples are written to files in ``folder``. Blocks.
 
-    Samples of shape (n, 2) are both sides of a call: inbound first. Raises CallError.
+    Samples of shape (n, 2) are both sides of a call: inbound first. Raises CallError, and TypeError for options that
+    there are not: a misspelt one would be a test of something else.
     """
+    if unknown := sorted(options.keys() - PlayOptions.__optional_keys__):
+        known = ", ".join(sorted(PlayOptions.__optional_keys__))
+        raise TypeError(f"play has no option {', '.join(unknown)}; there are {known}")
     if isinstance(what, str | PathLike) and Path(what).name.endswith(CAPTURES):
         given = sorted(options.keys() - CONNECTION_OPTIONS)
         if given:
@@ -100,5 +104,7 @@ def _as_file(audio: Audio, path: Path) -> Path:
         raise CallError(f"samples of the type {samples.dtype}: must be int16, or float within -1 and 1")
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] != 2):
         raise CallError(f"samples of the shape {samples.shape}: must be (n,), or (n, 2) for both sides")
+    if not rate > 0:
+        raise CallError(f"samples at a rate of {rate}: must be above 0")
     soundfile.write(path, samples, rate, "PCM_16" if samples.dtype == np.int16 else "FLOAT")
     return path

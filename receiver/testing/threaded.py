@@ -38,9 +38,14 @@ class ThreadedReceiver:
     def play(self, what: Audio, **options: Unpack[PlayOptions]) -> Recorded:
         """Make a call of an audio file, of samples with their rate, or of a capture, and wait for its recording.
 
-        As ``RunningReceiver.play``; blocks until then.
+        As ``RunningReceiver.play``; blocks until then. Raises RuntimeError when the receiver's context was left.
         """
-        playing = asyncio.run_coroutine_threadsafe(self._running.play(what, **options), self._loop)
+        call = self._running.play(what, **options)
+        try:
+            playing = asyncio.run_coroutine_threadsafe(call, self._loop)
+        except RuntimeError:  # the loop has closed
+            call.close()
+            raise RuntimeError("this receiver runs no longer: play within its context") from None
         try:
             return playing.result()
         except BaseException:

@@ -18,6 +18,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from receiver.simulate import Call, CallError, Key, Outcome, messages, speak
+from receiver.simulate import connection as dialling
+from receiver.simulate.connection import dial, hang_up, target
+from receiver.simulate.script import Ending
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -258,3 +261,24 @@ def test_a_file_that_breaks_off_in_the_call_closes_the_connection(tmp_path: Path
 
     with pytest.raises(CallError, match=r"a\.flac"):
         make(Call(inbound=path), listener, progress=progress)
+
+
+def test_a_server_that_has_stopped_reading_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialling, "UNREAD_S", 0.1)
+
+    async def deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await connection.wait_closed()
+
+    async def main() -> int | None:
+        async with listening(deaf, close_timeout=0.1) as url:
+            connection = await dial(target(url), Outcome())
+            assert connection is not None
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    while True:
+                        await connection.send(bytes(60_000))
+            await hang_up(connection, Ending())
+            return connection.close_code
+
+    assert asyncio.run(asyncio.wait_for(main(), 30)) == 1006

@@ -194,15 +194,33 @@ def test_live_frames_that_the_history_gave_already_are_passed_over(rig: Rig) -> 
     gaps = [Gap("outbound", 0, 800, RATE, Cause.LOST), Gap("outbound", 800, 900, RATE, Cause.LOST)]
     gap = Gap("inbound", 2080, 2240, RATE, Cause.LOST)
     rig.put(frame(11), frame(12), *gaps, gap, frame(14), kept=False)  # queued again, from 11 on
-    rig.kept.add([gaps[0], *frames(10, 12), Frame("inbound", 1920, RATE, np.arange(1920, 2000, dtype=np.int16))])
+    rig.kept.add([gaps[0], Frame("inbound", 1600, RATE, np.arange(1600, 2000, dtype=np.int16))])
     events = rig.take()
     assert [event for event in events if isinstance(event, Gap) and event.track == "outbound"] == gaps
     events = [event for event in events if isinstance(event, (Frame, Gap)) and event.track == "inbound"]
     assert [(event.start, event.end) for event in events if isinstance(event, (Frame, Gap))] == [
-        *((1600, 1760), (1760, 1920), (1920, 2000), (2000, 2080)),
-        *((2080, 2240), (2240, 2400)),
+        *((1600, 2000), (2000, 2080), (2080, 2240), (2240, 2400)),
     ]
     assert rig.feed.queued_s == 0
+
+
+def test_what_is_queued_again_with_the_audio_is_not_overtaken_by_history(rig: Rig) -> None:
+    rig.put(*frames(0, 10))
+    rig.take()
+    rig.kept.at_once = 100
+    rig.budget.over = True
+    rig.put(frame(10), kept=False)
+    rig.feed.take()
+    rig.steps.step()
+    assert rig.feed.take() is None
+    rig.budget.over = False
+    rig.put(frame(11), Digit("1", 1920, RATE), frame(12), kept=False)  # queued again, from 11 on
+    rig.kept.add(frames(10, 20))  # it reads further than that
+    assert names(rig.take()) == ["Frame", "Frame", "Digit", "Frame"]
+    rig.put(*frames(13, 40), kept=False)  # and what it has read is there when it spills again
+    rig.kept.add(frames(20, 40))
+    assert starts(rig.take()) == [160 * number for number in range(13, 40)]
+    assert rig.feed.dropped_s == {}
 
 
 def test_where_the_writer_lags_it_asks_again_ever_later(rig: Rig) -> None:
@@ -329,6 +347,23 @@ def test_without_spill_it_spills_only_while_idle_or_catching_up(town: Any, overf
     rig.put(*frames(42, 60))
     assert rig.feed.dropped_s == {"inbound": pytest.approx(0.1 + 13 * 0.02)}
     assert len(starts(rig.take())) == 5
+
+
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])
+def test_what_was_dropped_before_it_spilled_is_a_gap_as_long_as_what_was_counted(town: Any, overflow: str) -> None:
+    rig = Rig(town.Kept(), overflow)
+    rig.put(*frames(0, 10), *frames(0, 10, "outbound"), *frames(10, 20))  # five of each track fit
+    dropped_s = rig.feed.dropped_s
+    rig.feed.idle = True
+    rig.put(*frames(10, 20, "outbound"), *frames(20, 30))
+    rig.feed.idle = False
+    events = rig.take()
+    for track in ("inbound", "outbound"):
+        audio = [event for event in events if isinstance(event, (Frame, Gap)) and event.track == track]
+        assert [event.start for event in audio[1:]] == [event.end for event in audio[:-1]]
+        lengths = [event.end - event.start for event in audio if isinstance(event, Gap)]
+        assert sum(lengths) == round(dropped_s[track] * RATE)
+    assert rig.feed.dropped_s == dropped_s
 
 
 @pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])

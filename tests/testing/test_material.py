@@ -107,6 +107,18 @@ def test_what_cannot_be_played_is_said(tmp_path: Path, what: Any, options: dict[
         call(what, tmp_path, **options)
 
 
+def test_an_option_that_there_is_not_is_no_call(speech: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError, match="no option digit, sped; there are byte_order, call_id, codec, dialect, digits,"
+    ):
+        as_call(speech, {"digit": "5", "sped": 1}, "signalwire", tmp_path)  # type: ignore[typeddict-unknown-key]
+
+
+def test_a_rate_that_is_none_is_said(tmp_path: Path, tone: Samples) -> None:
+    with pytest.raises(CallError, match="samples at a rate of 0: must be above 0"):
+        as_call((tone, 0), {}, "signalwire", tmp_path)
+
+
 def test_speeds() -> None:
     assert speed_of({}) == math.inf == speed_of({"speed": "max"})
     assert speed_of({"speed": 2}) == 2

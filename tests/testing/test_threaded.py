@@ -57,6 +57,13 @@ def test_a_refusal_is_raised_where_the_call_was_made(run_receiver: RunReceiver, 
         server.play((tone, 8000), token="wrong")
 
 
+def test_after_its_context_nothing_can_be_played(run_receiver: RunReceiver, tone: Samples) -> None:
+    with run_receiver() as server:
+        pass
+    with pytest.raises(RuntimeError, match="play within its context"):
+        server.play((tone, 8000))
+
+
 def test_what_the_start_raises_is_raised_as_it_is_and_nothing_is_left(run_receiver: RunReceiver) -> None:
     with pytest.raises(ConfigError) as raised, run_receiver(sinks=["./nowhere.py"]):
         raise AssertionError("it has started")
