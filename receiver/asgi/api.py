@@ -99,7 +99,10 @@ def _told(connection: Connection) -> dict[str, Any]:
 def _is_foreign(request: Request) -> bool:
     """Whether a browser says that a page from elsewhere sent this: such a page can post, but must not."""
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    try:
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            return True
+    except ValueError:  # http://[
         return True
     return request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
 

@@ -25,6 +25,7 @@ from receiver.asgi.protocol import end_of
 from receiver.asgi.stream_id import new_stream_id
 from receiver.auth.path_token import PARAMETER
 from receiver.captures.capture import VERSION, End, Header, Pause, storable_headers
+from receiver.captures.reader import MESSAGE_BYTES
 from receiver.captures.writer import CaptureWriter
 from receiver.events import EndReason, Event, Started
 from receiver.logs import logger
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from receiver.asgi.receiver import Receiver
 
 PENDING_BYTES = 262_144
-"""A flood is not left to wait for its slice of the sweep."""
+"""A flood is not left to wait for its slice of the sweep. Less than a capture's reader takes for read together."""
 
 PROGRESS_S = 1.0
 """How often the journal is told how far the tracks are: after a crash, that is what is known."""
@@ -200,7 +201,7 @@ class Connection:
             if not self._pending:
                 self._pending_since = self._loop.time()
             self._pending.append(data)
-            self._pending_bytes += len(data)
+            self._pending_bytes += MESSAGE_BYTES + len(data)
             if self._pending_bytes > PENDING_BYTES:
                 self.sweep(self._loop.time())
 
@@ -210,8 +211,7 @@ class Connection:
         if self._session.reason is not None and not self._ended.done():
             self._ended_at = at
             if self._capture is not None:
-                code, text = self._close_frame if self._session.reason in PEERS_WORD else self._farewell()
-                self._capture.end(End(at, self._session.reason, code, text))
+                self._capture.end(End(at, self._session.reason, *self._last_word(self._session.reason)))
         if self._opening is not None:
             self._backlog += events
         elif self._stream is not None and events:
@@ -263,7 +263,7 @@ class Connection:
             version=VERSION,
             source=facts.source,
             path=self._receiver.config.sources[facts.source].path,
-            headers=storable_headers(self._websocket.scope["headers"]),
+            headers=storable_headers(self._websocket.scope["headers"], self._websocket.path_params.get(PARAMETER, "")),
             resolution_ms=self._receiver.config.server.latency_ms,
             accepted=self._accepted,
             stream=facts.id,
@@ -298,6 +298,11 @@ class Connection:
         if self._session.reason is EndReason.DRAIN:
             return 1012, "service restart"
         return 1000, str(self._session.reason or "")
+
+    def _last_word(self, reason: EndReason) -> tuple[int | None, str]:
+        """What a capture's end has: the peer's close frame or ours. Of a broken WebSocket we have no verdict."""
+        no_verdict = reason is EndReason.ERROR and self._session.error is None and not self._broken
+        return self._close_frame if reason in PEERS_WORD or no_verdict else self._farewell()
 
     def _mistake(self, now: float) -> None:
         """An exception of our own: this stream ends, its files are finished, nobody else notices."""

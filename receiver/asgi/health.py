@@ -42,7 +42,9 @@ def management_app(receiver: Receiver) -> Starlette:
         return Response(body, headers={"Content-Type": content_type})
 
     hosts = list(receiver.config.management.allowed_hosts)
-    return Starlette(
+    app = Starlette(
         routes=[*health_routes(receiver), Route("/metrics", metrics), *api_routes(receiver)],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
     )
+    app.router.redirect_slashes = False  # a pause that was only redirected would look like one
+    return app

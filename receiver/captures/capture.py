@@ -15,6 +15,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -91,12 +92,16 @@ class End(msgspec.Struct, frozen=True):
 Entry = Batch | Pause | End
 
 
-def storable_headers(headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """A handshake's headers without those that are, or may hold, a secret. Bounded."""
+def storable_headers(headers: Sequence[tuple[bytes, bytes]], secret: str = "") -> tuple[tuple[str, str], ...]:
+    """A handshake's headers without those that are, or may hold, a secret. Bounded.
+
+    ``secret`` is the token that the path had: proxies put the path into headers of many names.
+    """
     kept = []
     for raw_name, raw_value in headers[:MAX_HEADERS]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name not in _UNKEPT_HEADERS and not name.endswith(_ADDRESSES) and not is_secret(name):
+        told = bool(secret) and (secret in value or secret in unquote(value))
+        if not told and name not in _UNKEPT_HEADERS and not name.endswith(_ADDRESSES) and not is_secret(name):
             kept.append((clean(name, 100), clean(value, 1000)))
     return tuple(kept)
 

@@ -28,6 +28,12 @@ class Timeline:
         """The latest position, in ms, that is believed at this moment."""
         return self.elapsed_ms(at) + self._ahead_ms
 
+    def position_ms(self, stamp_ms: int, at: float) -> int | None:
+        """Where a stamp lies, which settles nothing; None: that cannot be said before the zero is settled."""
+        if self._zero_ms is None:
+            return stamp_ms if stamp_ms <= self.latest_ms(at) else None
+        return stamp_ms - self._zero_ms
+
     def zero_ms(self, stamp_ms: int, at: float) -> int:
         """The peer's time that is position 0, settled by the first stamp of any track.
 

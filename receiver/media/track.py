@@ -16,7 +16,7 @@ from receiver.media.run import Run
 from receiver.media.timeline import JITTER_MS, Timeline
 
 BELATED_S = 5.0
-"""Seconds after a pause in which packets may still come that were sent during it."""
+"""Seconds after a pause in which packets may still come that were sent during it, also behind newer ones."""
 
 
 class Track:
@@ -51,6 +51,8 @@ class Track:
         self._payload_bytes = payload_bytes
         self._jitter = JITTER_MS * rate // 1000
         self._order = Reorder()
+        self.held = self._order.held
+        """What waits for a missing packet, by chunk: to be looked at, to see whether anything does."""
         self._smooth = False  # nothing waits, nothing is owed: the next packet just follows
         self._zeroed = False
         self._zero_ms = 0
@@ -62,6 +64,9 @@ class Track:
         self._away_s = 0.0  # how long it was paused, until the first frame after that is placed
         self._resumed_at = 0.0
         self._was_paused = False  # since the last frame
+        self._heard_at: float | None = None  # when its last packet came
+        self._heard_from: int | None = None  # samples: what was sent until the end of a pause lies before
+        self._heard_until_ms: int | None = None  # the last stamp before it
         self._run = Run(name, decoder)  # consecutive packets, not yet decoded, that end at the cursor
         self._payloads = self._run.payloads
         self._events: list[Event] = []
@@ -73,6 +78,7 @@ class Track:
     def push(self, media: Media, at: float) -> None:
         """Take one packet; call ``drain`` when the batch is through."""
         self._received += 1
+        self._heard_at = at
         chunk, stamp, payload = media.chunk, media.timestamp, media.payload
         order = self._order
         # The way of nearly every packet: the next chunk, about where its stamp says. Everything else is sorted.
@@ -110,6 +116,10 @@ class Track:
         if self._paused_at is None:
             self._take(at, everything=True)
             self._settle_owed()
+            if self._away_s:  # nothing came between two pauses: they are one
+                self._away_s += at - self._resumed_at
+            if not self.wary(at):
+                self._heard_until_ms = self._last_ms if self._zeroed else None
             self._paused_at = at
             self._was_paused = True
             self._smooth = False
@@ -120,21 +130,39 @@ class Track:
             self._away_s += at - self._paused_at
             self._resumed_at = at
             self._paused_at = None
+            since = self._timeline.elapsed_ms(at)
+            if self._heard_at is not None:
+                since -= self._timeline.elapsed_ms(self._heard_at)
+            self._heard_from = self.cursor + since * self.rate // 1000 - self._jitter
 
-    def join(self) -> None:
-        """It opens on a stream that was paused before: what lies before its first frame is PAUSED as well."""
+    def join(self, resumed_at: float | None = None) -> None:
+        """It opens on a stream that was paused before: what lies before its first frame is PAUSED as well.
+
+        ``resumed_at`` is when the whole of the stream was heard again, if all of it was paused.
+        """
         self._was_paused = True
+        if resumed_at is not None:
+            self._resumed_at = resumed_at
+            self._heard_from = self._timeline.elapsed_ms(resumed_at) * self.rate // 1000 - self._jitter
+
+    def wary(self, at: float) -> bool:
+        """Whether packets of a pause may still come: ask ``belated`` about each."""
+        return self._heard_from is not None and at - self._resumed_at < BELATED_S
 
     def belated(self, stamp: int | None, at: float) -> bool:
         """Whether a packet that comes after a pause was sent during it, and held up on its way: nobody is to hear it.
 
         Believed for BELATED_S only: a peer's clock may also have stood still meanwhile.
         """
-        if not self._was_paused or not self._zeroed or stamp is None or stamp < self._last_ms:
+        if self._heard_from is None or stamp is None or not self.wary(at):
             return False
-        stamped = (stamp - self._zero_ms) * self.rate // 1000
-        heard_from = self.cursor + round(self._away_s * self.rate) - self._jitter
-        return stamped < heard_from and at - self._resumed_at < BELATED_S
+        if self._zeroed:
+            position_ms: int | None = stamp - self._zero_ms
+        else:
+            position_ms = None if self._own_zero else self._timeline.position_ms(stamp, at)
+        if position_ms is None or (self._heard_until_ms is not None and stamp < self._heard_until_ms):
+            return False
+        return position_ms * self.rate // 1000 < self._heard_from
 
     def finish(self, at: float) -> None:
         """Let everything go: no packet will follow."""

@@ -8,8 +8,8 @@ from receiver.errors import LimitExceeded
 from receiver.events import Event, TrackCounters
 from receiver.media.decoding import decoder_for
 from receiver.media.l16 import ByteOrder
-from receiver.media.timeline import AHEAD_MS, Timeline
-from receiver.media.track import Track
+from receiver.media.timeline import AHEAD_MS, JITTER_MS, Timeline
+from receiver.media.track import BELATED_S, Track
 from receiver.sessions.settings import SessionSettings
 
 UNLIMITED_AHEAD_MS = 86_400_000
@@ -32,6 +32,7 @@ class Tracks:
         """Those of them whose packets can be pushed without asking ``withholds_media``."""
         self._withheld: tuple[str, ...] | None = ()
         self._ever_withheld = False
+        self._resumed_at: float | None = None  # the whole of the stream
         self._settings = settings
         self._audio = audio
         self._byte_order = byte_order
@@ -56,12 +57,14 @@ class Tracks:
             payload_bytes=settings.payload_bytes,
         )
         if self._ever_withheld:
-            track.join()
+            track.join(self._resumed_at)
         self.heard[name] = track
         return track
 
     def withhold(self, names: tuple[str, ...] | None, at: float) -> None:
         """From here on hear nothing of these tracks: None stands for all, () for none."""
+        if self._withheld is None and names is not None:
+            self._resumed_at = at
         self._withheld = names
         self._ever_withheld = self._ever_withheld or names != ()
         self.heard = {}
@@ -82,7 +85,7 @@ class Tracks:
         if self.withholds(media.track):
             return True
         track = self.by_name.get(media.track)
-        return track is not None and track.belated(media.timestamp, at)
+        return self._belated(media.timestamp, at) if track is None else track.belated(media.timestamp, at)
 
     def admit(self, media: Media, at: float) -> bool:
         """Take a packet of a track that is not ``heard`` yet; whether the track is new. Raises as ``open``."""
@@ -90,9 +93,19 @@ class Tracks:
         new = track is None
         if track is None:
             track = self.open(media.track)
-        self.heard[media.track] = track
+        if track.wary(at):
+            self.heard.pop(media.track, None)
+        else:
+            self.heard[media.track] = track
         track.push(media, at)
         return new
+
+    def _belated(self, stamp: int | None, at: float) -> bool:
+        """The same as ``Track.belated``, of a track that is not there yet."""
+        if self._resumed_at is None or at - self._resumed_at >= BELATED_S or stamp is None or self._settings.own_zero:
+            return False
+        position_ms = self._timeline.position_ms(stamp, at)
+        return position_ms is not None and position_ms < self._timeline.elapsed_ms(self._resumed_at) - JITTER_MS
 
     @property
     def silent(self) -> bool:
@@ -118,8 +131,11 @@ class Tracks:
     @property
     def deadline(self) -> float | None:
         """When the first packet that waits for a missing one is to go; None while none does."""
-        deadlines = [deadline for track in self.by_name.values() if (deadline := track.deadline) is not None]
-        return min(deadlines) if deadlines else None
+        first: float | None = None
+        for track in self.by_name.values():  # asked for every batch: nearly always nothing waits
+            if track.held and (deadline := track.deadline) is not None and (first is None or deadline < first):
+                first = deadline
+        return first
 
     def tick(self, at: float) -> None:
         """Let packets go that waited long enough: call it at ``deadline``, before anything later."""

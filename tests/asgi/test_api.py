@@ -195,6 +195,8 @@ async def test_a_muted_track_is_silent_and_the_other_goes_on(
         ("POST", "/api/calls/CALL/pause", {"Sec_Fetch_Site": "cross-site"}, 403, "another origin"),
         ("GET", "/api/calls/CALL/pause", {}, 405, ""),
         ("POST", "/api/calls/CALL/pause", {"Host": "evil.example"}, 400, ""),
+        ("POST", "/api/calls/CALL/pause", {"Origin": "http://["}, 403, "origin"),
+        ("POST", "/api/calls/CALL/pause/", {}, 404, ""),
     ],
 )
 @on_a_loop

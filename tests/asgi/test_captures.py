@@ -265,9 +265,15 @@ async def too_much(connection: ClientConnection, server: Any) -> None:
     await connection.wait_closed()
 
 
+async def broken(connection: ClientConnection, server: Any) -> None:
+    await connection.send(b"\xff" * 20, text=True)  # not UTF-8
+    await connection.wait_closed()
+
+
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
+        (broken, (EndReason.ERROR, None, "")),
         (stop, (EndReason.STOP, 1000, "stop")),
         (close, (EndReason.CLOSE, 1000, "done")),
         (fin, (EndReason.FIN, None, "")),

@@ -262,11 +262,15 @@ def test_headers_are_kept_without_secrets_and_within_bounds() -> None:
         (b"Referer", b"https://example.org/s3cr3t"),
         (b"X-Original-URI", b"/twilio/s3cr3t"),
         (b"X-Forwarded-Path", b"/twilio/s3cr3t"),
-        (b"X-Debug", b"?token=s3cr3t"),
+        (b"X-Debug", b"?token=an0ther"),
+        (b"Forwarded", b'for=192.0.2.1;path="/twilio/s3cr3t"'),
+        (b"X-Request-Line", b"GET /twilio/s%33cr%33t HTTP/1.1"),
         (b"X-Long", b"a" * 5000),
     ]
-    kept = storable_headers(said)
+    kept = storable_headers(said, "s3cr3t")
     assert [name for name, _ in kept] == ["host", "user-agent", "x-debug", "x-long"]
     assert "s3cr3t" not in repr(kept)
+    assert "cr%33t" not in repr(kept)
+    assert "an0ther" not in repr(kept)
     assert len(dict(kept)["x-long"]) < 1100
     assert len(storable_headers([(b"a", b"b")] * 1000)) == MAX_HEADERS

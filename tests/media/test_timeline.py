@@ -14,6 +14,14 @@ def test_an_implausible_first_stamp_is_zero_itself() -> None:
     assert Timeline(100.0).zero_ms(30_001, at=100.0) == 30_001
 
 
+def test_where_a_stamp_lies_can_be_asked_without_settling_anything() -> None:
+    timeline = Timeline(100.0)
+    assert timeline.position_ms(102, at=100.0) == 102
+    assert timeline.position_ms(1_705_312_200_000, at=100.0) is None
+    timeline.zero_ms(1_705_312_200_000, at=100.0)
+    assert timeline.position_ms(1_705_312_200_020, at=100.0) == 20
+
+
 def test_zero_is_settled_once_for_all_tracks() -> None:
     timeline = Timeline(0.0)
     assert timeline.zero_ms(1_705_312_200_000, at=0.0) == timeline.zero_ms(1_705_312_205_000, at=5.0)

@@ -85,7 +85,7 @@ def test_what_is_needed_to_follow_the_stream_is_kept_and_a_stop_ends_it() -> Non
     session = live()
     session.withhold(None, 0.5)
     events = session.receive([CONNECTED, START, STOP], 1.0)
-    assert session.kept == [CONNECTED, START, STOP]
+    assert session.kept == [len(CONNECTED), len(START), '{"event":"stop"}']
     assert isinstance(events[-1], Ended)
     assert (events[-1].reason, events[-1].stop_received) == (EndReason.STOP, True)
 
@@ -117,11 +117,79 @@ def test_a_packet_sent_while_it_was_paused_and_late_is_withheld_too() -> None:
     session.kept.clear()
     events = session.receive([media(30, payload=SECRET), media(52), media(31, payload=SECRET), media(53)], 1.05)
     assert [(event.start, event.end) for event in events if isinstance(event, Frame)] == [(51 * 160, 53 * 160)]
-    assert [isinstance(one, int) for one in session.kept] == [True, False, False, False]
+    assert [isinstance(one, int) for one in session.kept] == [True, False, True, False]
     _, ended = the_end(session, 2.0)
     counters = ended.tracks["inbound"]
-    assert ended.ignored["paused"] == 1
-    assert counters.received == counters.placed + counters.duplicate + counters.late + counters.rejected == 4
+    assert ended.ignored["paused"] == 2
+    assert counters.received == counters.placed == 3
+
+
+def bare(number: int, payload: bytes = SECRET) -> str:
+    """A packet without a counter."""
+    body = {"track": "inbound", "timestamp": (number - 1) * 20, "payload": base64.b64encode(payload).decode()}
+    return json.dumps({"event": "media", "media": body})
+
+
+@pytest.mark.parametrize(
+    ("settings", "pauses", "late"),
+    [
+        ({}, [(1.0, 2.0)], [media(90, payload=SECRET)]),
+        ({"counters": False}, [(1.0, 2.0)], [media(90, payload=SECRET)]),
+        ({}, [(1.0, 2.0)], [bare(90)]),
+        ({}, [(0.3, 0.6), (1.2, 2.0)], [media(90, payload=SECRET)]),  # and nothing came between the two
+        ({}, [(0.03, 2.0)], [media(90, track="outbound", payload=SECRET)]),  # of which nothing had come
+        ({}, [(0.03, 2.0)], [media(90, track="third", payload=SECRET)]),  # which nobody had announced
+    ],
+    ids=["behind a newer one", "counters ignored", "no counter", "two pauses", "first of its track", "new track"],
+)
+def test_nothing_that_was_sent_during_a_pause_is_heard_or_kept_for_five_seconds(
+    settings: dict[str, Any], pauses: list[tuple[float, float]], late: list[str]
+) -> None:
+    session = live(**settings)
+    session.receive([media(1)], 0.02)  # then silence: a pause does not begin where the last packet ended
+    for begin, end in pauses:
+        session.withhold(None, begin)
+        session.withhold((), end)
+    assert session.kept is not None
+    session.kept.clear()
+    first = session.receive(late, 2.03)
+    again = session.receive([media(102), *late], 2.05)
+    assert session.receive([media(103), *late], 6.9) is not None
+    assert [one for one in session.kept if isinstance(one, int)] == [len(late[0])] * 3
+    assert [event.start for event in [*first, *again] if isinstance(event, Frame)] == [101 * 160]
+    _, ended = the_end(session, 7.0)
+    assert ended.ignored["paused"] == 3
+
+
+def test_after_that_a_packet_is_only_late() -> None:
+    session = live()
+    session.receive([media(1)], 0.02)
+    session.withhold(None, 0.03)
+    session.withhold((), 1.03)
+    session.receive([media(52)], 1.05)
+    session.receive([media(300), media(30)], 6.1)
+    _, ended = the_end(session, 7.0)
+    assert "paused" not in ended.ignored
+    assert ended.tracks["inbound"].duplicate + ended.tracks["inbound"].late == 1
+
+
+def test_a_peer_that_counts_from_1970_is_heard_after_a_pause() -> None:
+    session = live()
+    session.withhold(None, 0.03)
+    session.withhold((), 1.03)
+    body = {"track": "inbound", "chunk": 1, "timestamp": 1_705_312_200_000, "payload": "/////w=="}
+    events = session.receive([json.dumps({"event": "media", "media": body})], 1.05)
+    assert any(isinstance(event, Frame) for event in events)
+
+
+def test_a_start_with_other_ids_ends_a_paused_stream_without_being_kept() -> None:
+    session = live()
+    session.withhold(None, 0.5)
+    other = START.replace('"call"', '"4111111111111111"')
+    *_, ended = session.receive([other], 1.0)
+    assert isinstance(ended, Ended)
+    assert (ended.close_code, ended.ignored) == (1008, {"paused": 1})
+    assert session.kept == [len(other)]
 
 
 def test_it_can_be_asked_for_before_the_stream_starts() -> None:
