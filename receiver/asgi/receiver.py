@@ -1,7 +1,7 @@
 """The composition root: everything is made here, and handed to whoever needs it.
 
-A ``Receiver`` is an ASGI application. Served by our own server or mounted into somebody's application, it works inside of
-``async with receiver:``, since a mounted application's lifespan is never run by Starlette.
+A ``Receiver`` is an ASGI application. Served by our own server or mounted into somebody's application, it works inside
+of ``async with receiver:``, since a mounted application's lifespan is never run by Starlette.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ from receiver.dialects import open_dialect
 from receiver.dialects.dialect import Data
 from receiver.dialects.messages import Connected, Dtmf, Mark, Media, Message, Start, Stop, Unknown
 from receiver.errors import LimitExceeded, ProtocolError
-from receiver.events import MASKED, Digit, Ended, EndReason, Event, Marked, Started, TrackCounters
+from receiver.events import Digit, Ended, EndReason, Event, Marked, Started, TrackCounters
 from receiver.sessions.settings import SessionSettings
 from receiver.sessions.tolerance import EARLY_MEDIA, Tolerance
 from receiver.sessions.tracks import Tracks
+from receiver.sessions.withholding import storable, withholds
 
 
 class Session:
@@ -90,7 +91,7 @@ class Session:
             except ProtocolError as error:
                 if message is None:
                     self._keep(None, data, at)
-                    if self._withholds(None, at):
+                    if withholds(self._tracks, None, at):
                         self.kinds["unreadable"] += 1
                         events += self._withheld()
                         continue
@@ -187,13 +188,13 @@ class Session:
             case Dtmf():
                 if self._tracks is None:
                     return self._too_early("dtmf")
-                if self._withholds(message, at):
+                if withholds(self._tracks, message, at):
                     return self._withheld()
                 return [Digit(message.digit, *self._tracks.here(at), message.duration_ms, message.track)]
             case Mark():
                 if self._tracks is None:
                     return self._too_early("mark")
-                if self._withholds(message, at):
+                if withholds(self._tracks, message, at):
                     return self._withheld()
                 return [Marked(message.name, *self._tracks.here(at))]
             case Stop():
@@ -202,12 +203,12 @@ class Session:
                 self._stop_received = True
                 return self.close(EndReason.STOP, at)
             case Connected():
-                if self._withholds(message, at):
+                if withholds(self._tracks, message, at):
                     return self._withheld()
                 self._tolerance.ignored["second_connected"] += self._connected
                 self._connected = True
             case Unknown():
-                if self._withholds(message, at):
+                if withholds(self._tracks, message, at):
                     return self._withheld()
                 self._tolerance.ignored["unknown_event"] += 1
             case _:
@@ -216,11 +217,11 @@ class Session:
 
     def _start(self, message: Start, at: float) -> list[Event]:
         if self.started is not None:
-            if self._withholds(message, at):
+            if withholds(self._tracks, message, at):
                 self._withheld()
             if message.stream_id != self.started.stream_id or message.call_id != self.started.call_id:
                 raise _Fatal(1008, "a second start with other ids")
-            self._tolerance.ignored["second_start"] += not self._withholds(message, at)
+            self._tolerance.ignored["second_start"] += not withholds(self._tracks, message, at)
             return []
         settings = self.settings
         found = message.format
@@ -253,27 +254,10 @@ class Session:
                 raise ProtocolError(1008, "media before start")
             return []
         self._last_media_at = at
-        if self._withholds(message, at):
+        if withholds(self._tracks, message, at):
             return self._withheld()
         self._tolerance.ignored["unannounced_track"] += self._tracks.admit(message, at)
         return []
-
-    def _withholds(self, message: Message | None, at: float) -> bool:
-        """Whether a message is to leave no trace. None is one that cannot be read, and may hold anything."""
-        if self._tracks is None:
-            return False
-        match message:
-            case Media():
-                return self._tracks.withholds_media(message, at)
-            case Dtmf():
-                return self._tracks.withholds(message.track)
-            case Mark():
-                return self._tracks.silent
-            case Connected() | Start():
-                return self._tracks.silent  # they are repeated, and may hold anything
-            case Stop():
-                return False
-        return self._tracks.withholds(None)
 
     def _withheld(self) -> list[Event]:
         self._tolerance.ignored["paused"] += 1
@@ -281,21 +265,9 @@ class Session:
 
     def _keep(self, message: Message | None, data: Data, at: float) -> None:
         """Put down what may be stored of a message."""
-        if self.kept is None:
-            return
-        if self._withholds(message, at):
-            self.kept.append(len(data))
-        elif isinstance(message, Stop) and self._withholds(None, at):
-            self.kept.append('{"event":"stop"}')  # what else it says is nothing that is needed
-        elif self.settings.mask_digits and isinstance(message, Dtmf) and isinstance(data, str):
-            self.kept.append(self._dialect.masked(data))
-        elif self.settings.mask_digits and isinstance(message, Unknown) and _may_hold_digit(data):
-            self.kept.append(f'{{"event":"{MASKED}"}}')  # nobody knows such a one either
-        elif self.settings.mask_digits and message is None and _may_hold_digit(data):
-            masked = MASKED * len(data)  # as unreadable, and as long
-            self.kept.append(masked if isinstance(data, str) else masked.encode())
-        else:
-            self.kept.append(data)
+        if self.kept is not None:
+            mask = self.settings.mask_digits
+            self.kept.append(storable(self._tracks, message, data, at, self._dialect, mask=mask))
 
     def _too_early(self, kind: str) -> list[Event]:
         self._tolerance.ignored[f"early_{kind}"] += 1
@@ -352,12 +324,6 @@ class Session:
     def _fail(self, error: ProtocolError, at: float, reason: EndReason = EndReason.ERROR) -> list[Event]:
         self.error = error
         return self.close(reason, at)
-
-
-def _may_hold_digit(data: Data) -> bool:
-    """Whether a message that cannot be read, or that nobody knows, looks as if it told of a pressed key."""
-    text = (data if isinstance(data, str) else data.decode("latin-1")).lower()
-    return "dtmf" in text or "digit" in text
 
 
 class _Fatal(ProtocolError):
