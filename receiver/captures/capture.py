@@ -169,6 +169,8 @@ def decode_header(line: bytes) -> Header:
         raise ValueError(f"is no capture: the first line is not its header ({error})") from None
     if header.version != VERSION:
         raise ValueError(f"has version {header.version}, and this reads version {VERSION}")
+    if header.accepted is not None and not 1970 <= header.accepted.year < 9000:  # times are added to it
+        raise ValueError(f"was accepted in the year {header.accepted.year}")
     return header
 
 
@@ -216,7 +218,7 @@ def _decode_value(at: float, code: bytes, value: bytes) -> Entry:
     raise ValueError(f"unknown code {code.decode(errors='replace')[:40]}")
 
 
-_Seconds = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, lt=1e7)]  # four months: a longer gap would make a file of any size
 _Size = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 

@@ -54,7 +54,7 @@ def _below(folder: str | Path) -> Iterator[Path]:
     """Of a folder and those in it. Where there is one both plain and packed, that is the same one."""
     for parent, folders, names in os.walk(folder):
         for name in (NAME, f"{NAME}.gz"):
-            if name in names:
+            if name in names and os.path.isfile(os.path.join(parent, name)):  # no pipe, which would be waited for
                 yield Path(parent, name)
                 folders.clear()  # a stream's folder: what else is in it belongs to the stream
                 break

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+# What a capture's header may say. A constructor does not look: the configuration has limits of its own.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=10**15)]
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,11 +20,11 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     encodings: Mapping[str, str] = {}  # more names for encodings, checked before the known ones
     counters: bool = True  # are the peer's chunk counters believed
     own_zero: bool = False  # does each track count time from its own first packet
-    message_bytes: int = 65_536
-    payload_bytes: int = 32_768  # decoded from base64; no codec needs more for a second of telephone audio
-    tracks: int = 8  # per stream
-    start_timeout_s: float = 10.0
-    idle_timeout_s: float = 3_600.0  # without media; 0 = off
-    burst_s: float = 30.0  # audio ahead of the clock; 0 = off
-    bad_messages: int = 50  # after start, in any BAD_WINDOW_S
+    message_bytes: _Count = 65_536
+    payload_bytes: _Count = 32_768  # decoded from base64; no codec needs more for a second of telephone audio
+    tracks: _Count = 8  # per stream
+    start_timeout_s: _Seconds = 10.0
+    idle_timeout_s: _Seconds = 3_600.0  # without media; 0 = off
+    burst_s: _Seconds = 30.0  # audio ahead of the clock; 0 = off
+    bad_messages: _Count = 50  # after start, in any BAD_WINDOW_S
     mask_digits: bool = True  # in what is kept of the messages: the events have them

@@ -257,9 +257,12 @@ def test_where_the_disk_is_short_no_stream_is_let_in_and_live_ones_go_on(
         async with running(limits={"free_bytes": limit}) as server, server.dial() as connection:
             await hello(connection)
             await until(lambda: server.folders())
-            with open(tmp_path / "large", "wb") as large:
-                os.posix_fallocate(large.fileno(), 0, 400 * 2**20)
             try:
+                with open(tmp_path / "large", "wb") as large:
+                    for size in range(400, 2400, 400):  # others may make room on this disk meanwhile
+                        os.posix_fallocate(large.fileno(), 0, size * 2**20)
+                        if shutil.disk_usage(tmp_path).free < limit - 100 * 2**20:
+                            break
                 await until(lambda: server.receiver.not_ready() == "disk")
                 assert await refused(server.dial()) == 503
                 await connection.send(media(0))

@@ -62,6 +62,11 @@ def test_one_that_is_there_packed_as_well_is_one(root: Path) -> None:
     assert names(root, find_captures([root / "day1"])) == ALL[:2]
 
 
+def test_a_pipe_of_that_name_is_not_waited_for(root: Path) -> None:
+    os.mkfifo(root / "day2/none/capture.jsonl")
+    assert names(root, find_captures([root])) == ALL
+
+
 def test_a_file_may_look_like_a_pattern(root: Path) -> None:
     path = root / "a[1].jsonl"
     path.touch()

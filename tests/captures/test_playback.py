@@ -338,7 +338,17 @@ def test_it_is_read_with_the_settings_of_its_header_or_with_others(
     assert expect.summary(otherwise)["started"]["format"]["encoding"] == "PCMU"
 
 
-@pytest.mark.parametrize("wrong", [{"dialect": "klingon"}, {"burst_s": "much"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dialect": "klingon"},
+        {"burst_s": "much"},
+        {"burst_s": 1e308},
+        {"start_timeout_s": -1},
+        {"bad_messages": -5},
+        {"tracks": 10**18},
+    ],
+)
 def test_settings_that_there_are_not_are_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"version": 1, "settings": wrong}) + "\n")
