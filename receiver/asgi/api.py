@@ -66,7 +66,10 @@ def _act(connections: list[Connection], action: str, track: str | None) -> Respo
             tracks = sorted({name for connection in connections for name in connection.positions})
             return _problem(404, f"no such track; there is {', '.join(tracks) or 'none'}")
         for connection in concerned:
-            connection.withhold(**{action: track})  # type: ignore[arg-type]
+            if action == "mute":
+                connection.withhold(mute=track)
+            else:
+                connection.withhold(unmute=track)
     return JSONResponse({"streams": [_told(connection) for connection in connections]})
 
 

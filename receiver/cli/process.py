@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +84,7 @@ async def _process(config: Config, paths: list[Path], to: Path, console: Console
         with _progress(errors, total) as progress:
             before = 0
             for path in paths:
-                done = await offline.process(path, lambda read, before=before: progress(before + read))  # type: ignore[misc]
+                done = await offline.process(path, partial(_add, progress, before))
                 before += path.stat().st_size
                 progress(before)
                 audio_s += done.duration_s
@@ -96,6 +97,10 @@ async def _process(config: Config, paths: list[Path], to: Path, console: Console
         f"{fine} of {len(paths)} captures, {audio_s:.1f} s of audio in {took:.1f} s: {audio_s / took:.0f} x real time"
     )
     return failed > 0
+
+
+def _add(progress: Callable[[int], None], before: int, read: int) -> None:
+    progress(before + read)
 
 
 def report(done: Processed) -> list[str]:

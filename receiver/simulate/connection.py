@@ -173,7 +173,7 @@ async def _delivered(transport: asyncio.Transport) -> None:
     """Wait, within limits, until the other side's kernel has all that was written, as a reset would throw it away."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + CUT_WAIT_S
-    while clock() < deadline and (transport.get_write_buffer_size() or _unacknowledged(transport)):  # noqa: ASYNC110
+    while clock() < deadline and (transport.get_write_buffer_size() or _unacknowledged(transport)):  # noqa: ASYNC110 - a kernel tells nobody
         await asyncio.sleep(0.002)
 
 
