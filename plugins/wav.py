@@ -16,7 +16,7 @@ from typing import Literal
 
 from receiver import files
 from receiver.events import Event, Frame, Gap
-from receiver.sinks import Plugin, Stream
+from receiver.sinks import Plugin, Stream, each
 
 from .stereo import assemble, holds
 from .wav_format import HEADER_BYTES, PART, SAMPLE_BYTES, complete, header
@@ -39,8 +39,7 @@ async def plugin(*, layout: Layout = "both") -> AsyncIterator[Plugin]:
     async def sink(stream: Stream, events: AsyncIterator[Event]) -> None:
         tracks = _Tracks(stream.directory)
         try:
-            async for event in events:
-                tracks.take(event)
+            await each(events, tracks.take)
         finally:
             closed = tracks.close()
         for done in closed:
@@ -68,7 +67,7 @@ class _Tracks:
         if isinstance(event, Frame):
             file = self._files.get(event.track) or self._open(event.track, event.rate)
             # Samples are this machine's int16: little-endian, as WAV is, on every machine that we are built for.
-            file.append(memoryview(event.samples).cast("B"))
+            file.append(event.samples)
         elif isinstance(event, Gap):
             file = self._files.get(event.track) or self._open(event.track, event.rate)
             file.skip((event.end - event.start) * SAMPLE_BYTES)

@@ -11,44 +11,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, model_validator
 
-from receiver.problems import check_loopback, check_name, check_recordings_path, check_scalar, problem_at
-from receiver.routes import check_path, check_paths, check_public_url, check_token_part
+from receiver.problems import check_loopback, check_name, check_network, check_recordings_path, check_scalar, problem_at
+from receiver.routes import check_paths
+from receiver.sources import Source, TokenAuth
+from receiver.table import Count, FilePath, Positive, Seconds, Table, Texts
 
 DEFAULT_TOKEN = "RECEIVER_TOKEN"  # noqa: S105 - the name of a variable, not a token
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
-Seconds = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, AfterValidator(check_name)]
-FilePath = Annotated[Path, Field(strict=False)]  # text in a file
-Texts = Annotated[tuple[str, ...], Field(strict=False)]  # lists in a file
+Network = Annotated[str, AfterValidator(check_network)]
 Scalar = Annotated[str | int | bool, PlainValidator(check_scalar)]
 
 
-class Table(BaseModel):
-    """A table of the file: frozen, without unknown keys, without coercion."""
+class Tls(Table):
+    """The certificate of the public listener, with the chain, and its key; without them it speaks plain HTTP."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+    certificate: FilePath | None = None
+    key: FilePath | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_keys(cls, table: object) -> object:
-        for key in table if isinstance(table, dict) else ():
-            if key not in cls.model_fields:
-                raise problem_at(key, f"is not a key here; the keys are {', '.join(sorted(cls.model_fields))}")
-        return table
+    @model_validator(mode="after")
+    def _check_pair(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            missing = "key" if self.key is None else "certificate"
+            raise problem_at(missing, "is required: a certificate and its key go together")
+        return self
 
 
 class Server(Table):
@@ -56,9 +45,13 @@ class Server(Table):
 
     host: Annotated[str, Field(min_length=1)] = "0.0.0.0"  # noqa: S104 - a telephone platform has to reach it
     port: Port = 8080
+    reuse_port: bool = False
+    trusted_proxies: Annotated[tuple[Network, ...], Field(strict=False)] = ()
     latency_ms: Annotated[int, Field(ge=5, le=1000)] = 60
+    ping_interval_s: Seconds = 5
     shutdown_delay_s: Seconds = 10
     drain_timeout_s: Seconds = 600
+    tls: Tls = Tls()
 
 
 class Management(Table):
@@ -72,11 +65,19 @@ class Management(Table):
 class Limits(Table):
     """What one peer, and all of them together, may ask for."""
 
+    headers: Annotated[int, Field(ge=8, le=128)] = 64
+    header_bytes: Annotated[int, Field(ge=1024, le=65_536)] = 16_384
+    open_timeout_s: Positive = 10
+    handshakes: Count = 1000
+    auth_failures_per_minute: Annotated[int, Field(ge=0)] = 30
     message_bytes: Annotated[int, Field(ge=1024)] = 65_536
+    fragments: Count = 128
+    pings_per_s: Positive = 10
     payload_bytes: Count = 32_768
     streams: Count = 1000
     tracks: Count = 8
     start_timeout_s: Positive = 10
+    dead_after_s: Seconds = 15
     idle_timeout_s: Seconds = 3600
     close_timeout_s: Positive = 5
     burst_s: Seconds = 30
@@ -84,82 +85,6 @@ class Limits(Table):
     feeds_bytes: Count = 268_435_456
     writer_bytes: Count = 67_108_864
     free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
-
-
-class SecretPlace(Table):
-    """Where a secret is kept."""
-
-    env: Annotated[str, Field(min_length=1)] | None = None
-    file: FilePath | None = None
-
-    @model_validator(mode="after")
-    def _check_place(self) -> Self:
-        if (self.env is None) == (self.file is None):
-            raise ValueError('needs either env = "NAME" or file = "path"')
-        return self
-
-
-class Token(SecretPlace):
-    """Where one token is kept; its name is what logs and ``stream.json`` call it."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-
-
-class TokenAuth(Table):
-    """One of several tokens."""
-
-    tokens: Annotated[tuple[Token, ...], Field(strict=False, min_length=1)]
-
-    @field_validator("tokens")
-    @classmethod
-    def _check_names(cls, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-        if len({token.name for token in tokens}) < len(tokens):
-            raise ValueError("two tokens have the same name")
-        return tokens
-
-
-class BearerAuth(TokenAuth):
-    """``Authorization: Bearer`` with one of the tokens."""
-
-    use: Literal["bearer"]
-
-
-class PathTokenAuth(TokenAuth):
-    """One of the tokens in the place of ``{token}`` in the source's path."""
-
-    use: Literal["path_token"]
-
-
-class TwilioSignatureAuth(Table):
-    """``X-Twilio-Signature`` with the account's auth token."""
-
-    use: Literal["twilio_signature"]
-    key: SecretPlace
-    secondary_key: SecretPlace | None = None
-    public_url: Annotated[str, AfterValidator(check_public_url)]
-
-
-class NoAuth(Table):
-    """Everybody may connect."""
-
-    use: Literal["none"]
-
-
-class Source(Table):
-    """A path, how peers there speak, and who may come in."""
-
-    path: Annotated[str, AfterValidator(check_path)] = "/stream"
-    dialect: Literal["auto", "signalwire", "twilio"] = "auto"
-    auth: BearerAuth | PathTokenAuth | TwilioSignatureAuth | NoAuth = Field(discriminator="use")
-    l16_byte_order: Literal["little", "big"] | None = None  # None: the dialect's own
-    encodings: dict[str, Literal["PCMU", "PCMA", "L16", "OPUS", "G722"]] = {}
-    counters: Literal["track", "ignore"] = "track"
-    track_zero: Literal["shared", "own"] = "shared"
-
-    @model_validator(mode="after")
-    def _check_token_part(self) -> Self:
-        check_token_part(self.path, use=self.auth.use)
-        return self
 
 
 class Recordings(Table):
@@ -174,7 +99,7 @@ class Captures(Table):
 
     enabled: bool = False
     sources: Texts | None = None  # None: all
-    when: dict[str, Scalar] = {}
+    when: dict[str, Scalar] = Field(default_factory=dict)
 
 
 class Privacy(Table):
@@ -187,9 +112,9 @@ class SinkConfig(Table):
     """A plugin, the streams it gets, and what happens when it cannot keep up."""
 
     use: Annotated[str, Field(min_length=1)]
-    options: dict[str, Any] = {}  # validated by the plugin
+    options: dict[str, Any] = Field(default_factory=dict)  # validated by the plugin
     sources: Texts | None = None  # None: all
-    when: dict[str, Scalar] = {}
+    when: dict[str, Scalar] = Field(default_factory=dict)
     overflow: Literal["drop_newest", "drop_oldest", "spill"] = "drop_newest"
     on_error: Literal["stop", "restart"] = "stop"
     buffer_s: Positive = 30
@@ -278,6 +203,8 @@ class Config(Table):
     def _check_whole(self) -> Self:
         if self.server.port and self.server.port == self.management.port:
             raise problem_at("management.port", "is the public listener's port, server.port, as well")
+        if 0 < self.limits.dead_after_s <= self.server.ping_interval_s:
+            raise problem_at("limits.dead_after_s", "must be longer than server.ping_interval_s, which it waits for")
         check_paths({name: source.path for name, source in self.sources.items()})
         chosen = {f"sinks.{name}.sources": sink.sources for name, sink in self.sinks.items()}
         for key, sources in {**chosen, "captures.sources": self.captures.sources}.items():

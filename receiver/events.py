@@ -40,6 +40,7 @@ class EndReason(StrEnum):
     CLOSE = "close"  # a WebSocket close frame without a stop message
     FIN = "fin"  # the peer closed the connection without a close frame
     RESET = "reset"  # the connection broke
+    DEAD = "dead"  # no sign of life of the peer for dead_after_s
     IDLE = "idle"  # no media for idle_timeout_s
     START_TIMEOUT = "start_timeout"  # connected, and never said start
     DRAIN = "drain"  # we stopped
@@ -60,7 +61,7 @@ class Started(msgspec.Struct, frozen=True):
     parameters: dict[str, Any]  # as received; values may be any JSON
 
 
-class Frame(msgspec.Struct, frozen=True, eq=False):
+class Frame(msgspec.Struct, frozen=True, eq=False, gc=False):  # many, and they hold nothing that holds them
     """Decoded audio at a position. Where one frame ends and the next begins carries no meaning."""
 
     track: str

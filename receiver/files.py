@@ -21,6 +21,7 @@ import numpy.typing as npt
 DEFAULT_LIMIT_BYTES = 64 * 2**20  # an hour of one PCMU track, or a second of two thousand two-track streams
 ROUND_S = 0.02  # a wake-up per write would cost more than the write; promise 2 allows 50 ms
 ENTRY_BYTES = 200  # what a queued piece costs beside its bytes: the view, the array behind it, the place in the list
+RELEASE_BYTES = 2**20  # written bytes are released in such portions within a round: a slow disk makes rounds long
 
 Data = bytes | memoryview | npt.NDArray[Any]
 
@@ -43,6 +44,7 @@ class File:
         self.done: Future[int] | None = None
         self._descriptor = descriptor
         self._pieces: list[Data | int] = []  # an int is a hole of so many bytes
+        self._writing: list[Data | int] = []  # this round's; the two lists take turns
         self._cost = 0
         self._queued = False
 
@@ -104,28 +106,29 @@ class File:
             raise FileError(self.error.errno, self.error.strerror, str(self.path))
         raise ValueError(f"{self.path} is closed")
 
+    def _begin_round(self) -> int:
+        """Set aside what is queued, and what that costs; under the lock."""
+        self._pieces, self._writing = self._writing, self._pieces
+        cost, self._cost = self._cost, 0
+        self._queued = False
+        return cost
+
     def _write(self, pieces: list[Data | int]) -> None:
         if self._descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
+        if len(pieces) == 1 and not isinstance(pieces[0], int):
+            _write_all(self._descriptor, pieces[0])
+            return
         run: list[Data] = []
         for piece in pieces:
             if isinstance(piece, int):
-                self._write_run(self._descriptor, run)
-                run = []
+                _write_run(self._descriptor, run)
+                run.clear()
                 os.lseek(self._descriptor, piece, os.SEEK_CUR)
             else:
                 run.append(piece)
-        self._write_run(self._descriptor, run)
-
-    @staticmethod
-    def _write_run(descriptor: int, run: list[Data]) -> None:
-        if run:
-            data = run[0] if len(run) == 1 else b"".join(run)
-            size = len(data) if isinstance(data, bytes) else data.nbytes
-            written = os.write(descriptor, data)
-            while written < size:
-                written += os.write(descriptor, memoryview(data).cast("B")[written:])
+        _write_run(self._descriptor, run)
 
     def _end(self) -> None:
         """Close, as the last thing that the writer does with this file."""
@@ -141,6 +144,18 @@ class File:
     def _fail(self, problem: Exception) -> None:
         number, reason = getattr(problem, "errno", None), getattr(problem, "strerror", None)
         self.error = self.error or FileError(number or errno.EIO, reason or str(problem), str(self.path))
+
+
+def _write_run(descriptor: int, run: list[Data]) -> None:
+    if run:
+        _write_all(descriptor, run[0] if len(run) == 1 else b"".join(run))
+
+
+def _write_all(descriptor: int, data: Data) -> None:
+    size = len(data) if isinstance(data, bytes) else data.nbytes
+    written = os.write(descriptor, data)
+    while written < size:
+        written += os.write(descriptor, memoryview(data).cast("B")[written:])
 
 
 class _Writer:
@@ -179,31 +194,43 @@ class _Writer:
                 if self.stopping and not batch:
                     self.thread = None
                     return
-            for file in batch:
-                self.serve(file)
+                costs = [file._begin_round() for file in batch]
+                closing = [(file, file.done) for file in batch if file.done is not None]
+            self.write(batch, costs)
+            for file, done in closing:
+                self.end(file, done)
+            del batch, closing  # what they hold is not kept while the thread sleeps
 
-    def serve(self, file: File) -> None:
-        """Write what one file has queued, and close it where that was asked for."""
-        with self.lock:
-            pieces, file._pieces = file._pieces, []
-            cost, file._cost = file._cost, 0
-            file._queued = False
-            done = file.done
-        if file.error is None:
-            try:
-                file._write(pieces)
-            except (OSError, ValueError, TypeError, BufferError) as problem:
-                file._fail(problem)
+    def write(self, batch: list[File], costs: list[int]) -> None:
+        """Write what this round has of each file. Each ``write`` hands the interpreter over, and nothing else does."""
+        written = 0
+        for file, cost in zip(batch, costs, strict=True):
+            if file.error is None:
+                try:
+                    file._write(file._writing)
+                except (OSError, ValueError, TypeError, BufferError) as problem:
+                    file._fail(problem)
+            file._writing.clear()
+            written += cost
+            if written >= RELEASE_BYTES:
+                self.release(written)
+                written = 0
+        self.release(written)
+
+    def release(self, cost: int) -> None:
+        """So much waits no longer."""
         with self.lock:
             self.queued -= cost
-        if done is not None:
-            file._end()
-            with self.lock:
-                self.open.discard(file)
-            if file.error is None:
-                done.set_result(file.size)
-            else:
-                done.set_exception(file.error)
+
+    def end(self, file: File, done: Future[int]) -> None:
+        """Close a file that is written to its end, and tell who waits for that."""
+        file._end()
+        with self.lock:
+            self.open.discard(file)
+        if file.error is None:
+            done.set_result(file.size)
+        else:
+            done.set_exception(file.error)
 
 
 _writer = _Writer()
@@ -238,7 +265,8 @@ def adopt(descriptor: int | None, path: Path) -> File:
 
 def flush() -> None:
     """Have everything queued written now instead of within 20 ms. Never waits."""
-    _writer.wake.set()
+    if _writer.waiting:
+        _writer.wake.set()
 
 
 def shutdown(timeout_s: float = 10) -> None:

@@ -27,6 +27,7 @@ _CHATTER = frozenset(
         "connection closed",
         "connection rejected (%d %s)",
         "ASGI callable returned without completing handshake.",
+        "Invalid HTTP request received.",
     }
 )
 _PEERS_FAULT = frozenset({"Invalid UTF-8 sequence received from client.", "opening handshake failed"})

@@ -9,8 +9,10 @@ import platform
 import re
 import shutil
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 
 from prometheus_client import (
@@ -18,13 +20,13 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Info,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
 from prometheus_client import Metric as Family
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from receiver.events import Cause, Ended, EndReason, Event, Frame, Gap
@@ -47,7 +49,7 @@ class Metrics:
         self._families: Collector = _WithoutCreated(registry)
         self._source = _Words(sources)
         self._sink = _Words(sinks)
-        self._refusal = _Words(grow=32)
+        self._refusal = _Words(grow=64)
         self._kind = _Words(grow=32)
         self._codec = _Words(grow=16)
         # What every batch counts is added up here, and moved to the counters by render: less than half the time.
@@ -75,18 +77,14 @@ class Metrics:
         self._queue = gauge("sink_queue_seconds", "Audio that waits for a sink, of all its streams", "sink")
         self._dropped = counter("sink_dropped_seconds", "Audio that a sink was too slow for", "sink")
         self._failures = counter("sink_failures", "Streams on which a sink raised, or was left behind", "sink")
-        self._delay = Histogram(
+        self._delay = _Delays(
             "receiver_delivery_delay_seconds",
-            "From a batch's reading to its delivery to the sinks",
-            buckets=DELAY_BUCKETS,
-            registry=registry,
+            "How long received audio has waited at most, from its arrival to its delivery to the sinks",
+            DELAY_BUCKETS,
         )
-        self._lag = Histogram(
-            "receiver_event_loop_lag_seconds",
-            "How late the sockets' event loop woke",
-            buckets=LAG_BUCKETS,
-            registry=registry,
-        )
+        self._lag = _Delays("receiver_event_loop_lag_seconds", "How late the sockets' event loop woke", LAG_BUCKETS)
+        registry.register(self._delay)
+        registry.register(self._lag)
         self._disk = gauge("disk_free_bytes", "Free space where recordings are written", "directory")
         self._draining = gauge("draining", "1 while new streams are refused because the process stops")
         Info("receiver_build", "What runs here", registry=registry).info(RUNNING)
@@ -125,27 +123,35 @@ class Metrics:
 
     def received(self, source: str, kinds: Mapping[str, int]) -> None:
         """Count the messages of a batch by kind, e.g. ``{"media": 6}``."""
+        messages = self._messages
         for kind, count in kinds.items():
-            key = (self._source(source), self._kind(kind))
-            self._messages[key] = self._messages.get(key, 0) + count
+            key = (source, kind)
+            if key not in messages:  # the first of its kind, or one that is counted under another name
+                key = (self._source(source), self._kind(kind))
+                messages.setdefault(key, 0)
+            messages[key] += count
 
     def placed(self, source: str, codec: str, events: Iterable[Event]) -> None:
         """Count the audio and the gaps of a batch of one stream's events; other events are passed over."""
-        source, codec = self._source(source), self._codec(codec.lower())
+        audio = self._audio
         for event in events:
             if isinstance(event, Frame):
-                key = (source, event.track if event.track in TRACKS else "other", codec)
-                self._audio[key] = self._audio.get(key, 0.0) + len(event.samples) / event.rate
+                key = (source, event.track, codec)
+                if key not in audio:  # the first of its kind, or one that is counted under another name
+                    track = event.track if event.track in TRACKS else "other"
+                    key = (self._source(source), track, self._codec(codec.lower()))
+                    audio.setdefault(key, 0.0)
+                audio[key] += len(event.samples) / event.rate
             elif isinstance(event, Gap):
-                self._gap.labels(source, event.cause.value).inc((event.end - event.start) / event.rate)
+                self._gap.labels(self._source(source), event.cause.value).inc((event.end - event.start) / event.rate)
 
     def delivered(self, delay_s: float) -> None:
-        """Count a batch's time from its reading to its delivery to the sinks."""
-        self._delay.observe(delay_s)
+        """Count how long the audio of one slice has waited at most: its connections were read that long ago."""
+        self._delay.add(delay_s)
 
     def loop_lagged(self, lag_s: float) -> None:
         """Count by how much the sockets' event loop woke late."""
-        self._lag.observe(lag_s)
+        self._lag.add(lag_s)
 
     # What the sinks' side has done.
 
@@ -212,6 +218,27 @@ class _Words:
             self._more.add(word)
             return word
         return "other"
+
+
+class _Delays(Collector):
+    """A histogram that one thread adds to for a fraction of what the library's costs; any may collect it."""
+
+    def __init__(self, name: str, text: str, buckets: tuple[float, ...]) -> None:
+        self._name = name
+        self._text = text
+        self._buckets = buckets
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0.0
+
+    def add(self, delay_s: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(self._buckets, delay_s)] += 1
+        self._sum += delay_s
+
+    def collect(self) -> Iterator[Family]:
+        counts = accumulate(self._counts.copy())
+        buckets = [(str(bound), count) for bound, count in zip((*self._buckets, "+Inf"), counts, strict=True)]
+        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
 
 
 class _WithoutCreated(Collector):

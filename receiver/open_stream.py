@@ -18,7 +18,7 @@ from receiver.captures.history import CaptureHistory
 from receiver.captures.writer import CaptureWriter
 from receiver.config import Captures
 from receiver.errors import ReceiverError
-from receiver.events import Annotation, Ended, Event, TrackCounters
+from receiver.events import Annotation, Ended, Event, Frame, TrackCounters
 from receiver.logs import logger
 from receiver.metrics import Metrics
 from receiver.recordings import Recording, SinkEntry
@@ -92,6 +92,8 @@ class OpenStream:
         self._opener = opener
         self._facts = facts
         self._recording = recording
+        self._metrics = opener.metrics
+        self._source, self._codec = facts.source, facts.format.encoding.value.lower()
         self._loop = asyncio.get_running_loop()
         self._log = log.bind(stream=facts.id, source=facts.source)
         history = None if capture is None else partial(CaptureHistory, capture, settings)
@@ -125,9 +127,10 @@ class OpenStream:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand a batch of events on."""
-        self._recording.note(events)
+        if len(events) != 1 or type(events[0]) is not Frame:  # as nearly every batch is: nothing to write down
+            self._recording.note(events)
         self._listeners.publish(events)
-        self._opener.metrics.placed(self._facts.source, self._facts.format.encoding.value, events)
+        self._metrics.placed(self._source, self._codec, events)
 
     def progress(self, counters: Mapping[str, TrackCounters]) -> None:
         """Put down how far the tracks are."""
@@ -198,6 +201,7 @@ class OpenStream:
             self._log.error("journal_not_removed", problem=str(error))
         if self._recording.error is not None:
             self._log.error("journal_not_written", problem=str(self._recording.error))
+        self._listeners.forget()
 
     def _soon(self, call: Callable[[], object]) -> None:
         """Have it done on the main loop, behind the record of the stream's start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from pydantic import ValidationError
@@ -81,6 +81,15 @@ def check_loopback(host: str) -> str:
             "later version"
         )
     return host
+
+
+def check_network(network: str) -> str:
+    """An address, or a network of them. Raises ValueError."""
+    try:
+        ip_network(network)
+    except ValueError:
+        raise ValueError("must be an address or a network, e.g. 10.0.0.1 or 10.0.0.0/8") from None
+    return network
 
 
 def check_recordings_path(path: str) -> str:

@@ -10,6 +10,7 @@ from receiver.problems import problem_at
 
 RESERVED = ("/livez", "/readyz", "/metrics")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+|\{[a-z][a-z0-9_]*\}")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]"
 _PUBLIC_URL = re.compile(
     rf"(?:wss|https)://(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*"
@@ -49,6 +50,13 @@ def check_token_part(path: str, *, use: str) -> None:
         raise problem_at("path", 'needs the part {token}, because auth.use is "path_token"')
     if use != "path_token" and "{token}" in _segments(path):
         raise problem_at("path", 'has the part {token}, which is only for auth.use = "path_token"')
+
+
+def check_origin(origin: str) -> str:
+    """What a browser says a page comes from: RFC 6454, section 6.1, in small letters. Raises ValueError."""
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must be like https://app.example.com, in small letters, without a path")
+    return origin
 
 
 def check_public_url(url: str) -> str:

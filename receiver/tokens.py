@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from receiver.auth.authenticator import Credentials, SigningKey, TokenDigest
 from receiver.auth.token_digest import path_token_digest, token_digest
-from receiver.config import Config, PathTokenAuth, SecretPlace, TokenAuth, TwilioSignatureAuth
+from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.secret import Secret
+from receiver.sources import PathTokenAuth, SecretPlace, TokenAuth, TwilioSignatureAuth
 
 
 class Tokens:

@@ -33,15 +33,6 @@ def _signed(path: str = "/x", **auth: Any) -> dict[str, Any]:
     return {"sources": {"a": {"path": path, "auth": auth}}}
 
 
-def test_a_source_may_have_tokens_in_its_path_or_signed_requests() -> None:
-    inside = Config.model_validate(_path_token("/calls/{token}")).sources["a"].auth
-    assert inside.use == "path_token"
-    assert [token.name for token in inside.tokens] == ["a"]
-    signed = Config.model_validate(_signed(secondary_key={"file": "f"})).sources["a"].auth
-    assert signed.use == "twilio_signature"
-    assert (signed.key.env, signed.public_url) == ("A", "wss://a.example")
-
-
 def test_without_any_configuration_there_is_a_source_with_a_token_and_a_recorder() -> None:
     config = Config()
     assert (config.server.host, config.server.port) == ("0.0.0.0", 8080)
@@ -74,6 +65,35 @@ def test_without_any_configuration_there_is_a_source_with_a_token_and_a_recorder
         ({"management": {"allowed_hosts": "a"}}, "management.allowed_hosts", "must be a list, not text"),
         ({"management": {"allowed_hosts": []}}, "management.allowed_hosts", "must not be empty"),
         ({"management": {"allowed_hosts": [1]}}, "management.allowed_hosts.0", "must be text, not a whole number"),
+        ({"limits": {"headers": 129}}, "limits.headers", "must be at most 128"),
+        ({"limits": {"header_bytes": 1000}}, "limits.header_bytes", "must be at least 1024"),
+        ({"limits": {"open_timeout_s": 0}}, "limits.open_timeout_s", "must be greater than 0"),
+        (
+            {"limits": {"dead_after_s": 5}},
+            "limits.dead_after_s",
+            "must be longer than server.ping_interval_s, which it waits for",
+        ),
+        (
+            {"server": {"tls": {"certificate": "c"}}},
+            "server.tls.key",
+            "is required: a certificate and its key go together",
+        ),
+        (
+            {"server": {"tls": {"key": "k"}}},
+            "server.tls.certificate",
+            "is required: a certificate and its key go together",
+        ),
+        (
+            {"server": {"trusted_proxies": ["10.0.0.1", "10.0.0.1/8"]}},
+            "server.trusted_proxies.1",
+            "must be an address or a network, e.g. 10.0.0.1 or 10.0.0.0/8",
+        ),
+        ({"server": {"trusted_proxies": "10.0.0.1"}}, "server.trusted_proxies", "must be a list, not text"),
+        (
+            {"sources": {"a": {"auth": OPEN, "origins": ["app.example.com"]}}},
+            "sources.a.origins.0",
+            "must be like https://app.example.com, in small letters, without a path",
+        ),
         ({"log": {"level": "trace"}}, "log.level", "must be 'debug', 'info', 'warning' or 'error'"),
         ({"sources": {"a": {}}}, "sources.a.auth", "is required"),
         ({"sources": {"a": {"auth": 1}}}, "sources.a.auth", "must be a table, not a whole number"),
@@ -133,23 +153,11 @@ def test_an_unknown_key_is_named_and_the_known_ones_with_it(table: dict[str, Any
     assert said.startswith("is not a key here; the keys are ")
 
 
-def test_a_token_written_into_the_configuration_is_refused_and_not_shown() -> None:
-    for tokens in (["s3cr3t"], "s3cr3t", [{"name": "a", "value": "s3cr3t"}], [{"name": "a", "env": ["s3cr3t"]}]):
-        key, said = _error({"sources": {"a": {"auth": {"use": "bearer", "tokens": tokens}}}})
-        assert key.startswith("sources.a.auth.tokens")
-        assert "s3cr3t" not in said
-
-
 def test_several_problems_name_the_first_and_list_the_others() -> None:
     assert _error({"server": {"host": 1, "port": "x"}, "log": {"level": 1}}) == (
         "server.host",
         "must be text, not a whole number; also wrong: log.level, server.port",
     )
-
-
-def test_two_tokens_of_a_source_cannot_share_a_name() -> None:
-    auth = {"use": "bearer", "tokens": [{"name": "a", "env": "A"}, {"name": "a", "env": "B"}]}
-    assert _error({"sources": {"a": {"auth": auth}}}) == ("sources.a.auth.tokens", "two tokens have the same name")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
@@ -236,3 +244,14 @@ def test_the_two_listeners_need_two_ports() -> None:
     assert key == "management.port"
     assert "server.port" in said
     assert Config.model_validate({"server": {"port": 0}, "management": {"port": 0}}).server.port == 0
+
+
+def test_a_dead_peer_may_be_looked_for_without_pings_or_not_at_all() -> None:
+    for server, limits in (({"ping_interval_s": 0}, {"dead_after_s": 1}), ({}, {"dead_after_s": 0})):
+        assert Config.model_validate({"server": server, "limits": limits}).limits.dead_after_s == limits["dead_after_s"]
+
+
+def test_a_certificate_is_one_with_its_key() -> None:
+    tls = Config.model_validate({"server": {"tls": {"certificate": "c.pem", "key": "k.pem"}}}).server.tls
+    assert (tls.certificate, tls.key) == (Path("c.pem"), Path("k.pem"))
+    assert Config().server.tls.certificate is None

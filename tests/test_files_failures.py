@@ -122,3 +122,55 @@ def test_a_buffer_that_cannot_be_written_fails_the_file_and_not_the_thread(tmp_p
     after = files.create(tmp_path / "b")
     after.append(b"b")
     assert after.close().result(WAIT_S) == 1
+
+
+def test_in_a_long_round_what_is_written_is_released_before_its_end(tmp_path: Path) -> None:
+    pipes = [os.pipe(), os.pipe()]
+    size = 300_000  # more than a pipe holds: the writer waits for us
+
+    def drain(reading: int) -> None:
+        got = 0
+        while got < size:
+            got += len(os.read(reading, 100_000))
+        os.close(reading)
+
+    files.configure(limit_bytes=5_000_000)
+    first, second = [files.adopt(writing, Path("stuck")) for _, writing in pipes]
+    first.append(bytes(size))
+    pause = threading.Event()
+    while not first._writing:  # from here on all goes into the next round
+        pause.wait(0.01)
+    large, after = files.create(tmp_path / "large"), files.create(tmp_path / "after")
+    large.append(bytes(4_000_000))
+    second.append(bytes(size))
+    with pytest.raises(FileError, match="behind"):
+        after.append(bytes(1_000_000))
+    drain(pipes[0][0])
+    for _ in range(WAIT_S * 100):
+        if files.queued_bytes() < 1_000_000:
+            break
+        pause.wait(0.01)
+    assert size <= files.queued_bytes() < 1_000_000
+    after.append(bytes(1_000_000))
+    drain(pipes[1][0])
+    for stuck in (first, second):
+        with pytest.raises(FileError):
+            stuck.close().result(WAIT_S)
+    assert large.close().result(WAIT_S) == 4_000_000
+    assert after.close().result(WAIT_S) == 1_000_000
+    assert files.queued_bytes() == 0
+
+
+def test_a_file_that_fails_does_not_hurt_those_of_its_round(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    beside = [files.create(tmp_path / "a"), files.adopt(os.open(full, os.O_WRONLY), full), files.create(tmp_path / "b")]
+    for _ in range(3):
+        for file in beside:
+            if file.error is None:
+                file.append(b"1234")
+    one, broken, other = [file.close() for file in beside]
+    assert (one.result(WAIT_S), other.result(WAIT_S)) == (12, 12)
+    with pytest.raises(FileError, match="/dev/full"):
+        broken.result(WAIT_S)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b"1234" * 3
+    assert files.queued_bytes() == 0

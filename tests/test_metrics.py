@@ -216,3 +216,21 @@ def test_threads_count_together() -> None:
     for thread in threads:
         thread.join()
     assert value(metrics, "receiver_sink_dropped_seconds_total", sink="wav") == 4000
+
+
+def test_what_is_counted_under_another_name_is_so_every_time() -> None:
+    metrics = Metrics(sources=["default"])
+    for _ in range(3):
+        metrics.received("default", {"media": 2, "Not A Word": 1})
+        metrics.received("unknown", {"media": 1})
+        metrics.placed("default", "PCMU", [frame("inbound", 8000)])
+        metrics.placed("default", "pcmu", [frame("inbound", 8000), frame("mixed", 4000)])
+        metrics.placed("unknown", "pcmu", [frame("inbound", 8000)])
+    assert value(metrics, "receiver_messages_total", source="default", kind="media") == 6
+    assert value(metrics, "receiver_messages_total", source="default", kind="other") == 3
+    assert value(metrics, "receiver_messages_total", source="other", kind="media") == 3
+    seconds = "receiver_audio_seconds_total"
+    assert value(metrics, seconds, source="default", track="inbound", codec="pcmu") == 6
+    assert value(metrics, seconds, source="default", track="other", codec="pcmu") == 1.5
+    assert value(metrics, seconds, source="other", track="inbound", codec="pcmu") == 3
+    assert len([name for name, _ in figures(metrics) if name == seconds]) == 3

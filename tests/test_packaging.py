@@ -25,6 +25,7 @@ NOT_MIRRORED = {
     "receiver/open_stream.py": "driven by real connections in tests/asgi, and without any in tests/test_offline.py",
     "receiver/reading.py": "the settings of every session of the tests of tests/asgi",
     "receiver/records.py": "types, made by the hub's and the recordings' tests",
+    "receiver/asgi/wire.py": "everything that a WebSocket can do is done to it in tests/asgi/test_protocol.py",
     "receiver/auth/authenticator.py": "an interface",
     "receiver/dialects/dialect.py": "an interface",
     "receiver/dialects/messages.py": "types, compared in every dialect's test",

@@ -19,8 +19,10 @@ import click
 import pytest
 import typer
 
-from receiver.cli import app
-from receiver.config import Server, SinkConfig
+from receiver.asgi.sweep import TOGETHER
+from receiver.asgi.wire import QUIET_READS, READ_BYTES
+from receiver.cli import COMMANDS, application
+from receiver.config import Limits, Server, SinkConfig
 from receiver.events import Cause
 from receiver.files import ROUND_S
 from receiver.media.reorder import HOLD_S, WINDOW
@@ -55,7 +57,7 @@ def commands(page: Path) -> Iterator[str]:
 
 
 def known_commands() -> dict[str, click.Command]:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(application(*COMMANDS))
     return group.commands  # type: ignore[attr-defined]  # a group, as there are several
 
 
@@ -109,7 +111,11 @@ def test_the_figures_of_the_architecture_are_those_of_the_code() -> None:
         f"A first chunk of at most {WINDOW}",
         f"more than {settings.bad_messages} bad messages in {BAD_WINDOW_S:.0f} s",
         f"more than {REPEATED} binary or oversized",
-        f"Once per `latency_ms` ({Server().latency_ms})",
+        f"reads every live socket once per `latency_ms` ({Server().latency_ms})",
+        f"Up to {TOGETHER} connections are read in one turn",
+        f"Of one connection {READ_BYTES // 1024} KiB are read at a time",
+        f"quiet for {QUIET_READS} sweeps goes back to the loop",
+        f"`dead_after_s` ({Limits().dead_after_s:.0f})",
         f"up to `buffer_s` ({SinkConfig(use='wav').buffer_s:.0f} s) of audio per track and {OTHERS_LIMIT:,} events",
         f"comes every {ROUND_S * 1000:.0f} ms at the latest",
     ):

@@ -1,8 +1,11 @@
 """One connection: reads into the session, hands its events on, and ends every stream by the same path.
 
-receive() ─► pending ─ sweep ─► session ─┬─► capture (what may be kept of the messages)
-                                         └─► OpenStream ─┬─► recording (journal, stream.json)
-                                                         └─► listeners (sinks)
+wire, or receive() ─ sweep ─► session ─┬─► capture (what may be kept of the messages)
+                                       └─► OpenStream ─┬─► recording (journal, stream.json)
+                                                       └─► listeners (sinks)
+
+Where the server offers the wire, the sweep reads the socket itself; elsewhere a task awaits ``receive()``, and the
+sweep takes what has come together.
 
 The session's time is ours since the connection was accepted, in whole microseconds, as the capture has it: played from
 there, the stream is the same.
@@ -15,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -23,10 +26,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from receiver.asgi.handshake import peer_address
 from receiver.asgi.protocol import end_of
 from receiver.asgi.stream_id import new_stream_id
+from receiver.asgi.wire import End as ConnectionEnd
+from receiver.asgi.wire import wire_of
 from receiver.auth.path_token import PARAMETER
 from receiver.captures.capture import VERSION, End, Header, Pause, storable_headers
 from receiver.captures.reader import MESSAGE_BYTES
 from receiver.captures.writer import CaptureWriter
+from receiver.errors import ProtocolError
 from receiver.events import EndReason, Event, Started
 from receiver.logs import logger
 from receiver.open_stream import OpenStream, RecordingNotMade
@@ -39,10 +45,13 @@ if TYPE_CHECKING:
 PENDING_BYTES = 262_144
 """A flood is not left to wait for its slice of the sweep. Less than a capture's reader takes for read together."""
 
-PROGRESS_S = 1.0
-"""How often the journal is told how far the tracks are: after a crash, that is what is known."""
+CATCH_UP_SWEEPS = 100
+"""No kernel holds more of a connection than this reads; who sends faster than we read is not waited for."""
 
-PEERS_WORD = frozenset({EndReason.CLOSE, EndReason.FIN, EndReason.RESET})
+PROGRESS_S = 1.0
+"""How often the journal is told how far the tracks are (after a crash, that is what is known), and the metrics."""
+
+PEERS_WORD = frozenset({EndReason.CLOSE, EndReason.FIN, EndReason.RESET, EndReason.DEAD})
 """Ends that are not ours to explain: a close frame, or nothing at all."""
 
 log = logger("receiver.connection")
@@ -57,6 +66,7 @@ class Connection:
         self._websocket = websocket
         self._token = token
         self._loop = asyncio.get_running_loop()
+        self._wire = wire_of(websocket.scope)
         self._accepted_at = self._loop.time()
         self._accepted = datetime.now(UTC)
         self._session = Session(at=0.0, settings=receiver.settings_of(source))
@@ -70,11 +80,11 @@ class Connection:
         self._ended_at = 0.0
         self._pending: list[str | bytes] = []
         self._pending_bytes = 0
-        self._pending_since = 0.0
         self._progress_at = 0.0
         self._batch_at = 0.0
         self._log = log.bind(source=source)
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._hung_up: asyncio.Future[None] = self._loop.create_future()
         self._opening: asyncio.Task[None] | None = None
         self._backlog: list[Event] = []  # what happened while the folder was being made
         self._stream: OpenStream | None = None
@@ -85,52 +95,63 @@ class Connection:
         receiver = self._receiver
         receiver.registry.enter(self)
         receiver.sweep.add(self)
-        reader = asyncio.create_task(self._read())
+        reader = None if self._wire is not None else asyncio.create_task(self._read())
         try:
-            waiting: set[asyncio.Future[Any]] = {reader, self._ended}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if not self._ended.done():
-                self._lost(reader)
+            await self._ended
             await self._finish()
             if self._session.reason is EndReason.STOP and not self._broken:
-                await asyncio.wait({reader}, timeout=receiver.config.limits.close_timeout_s)  # the peer closes
-            if not reader.done():
+                await asyncio.wait({self._hung_up}, timeout=receiver.config.limits.close_timeout_s)  # the peer closes
+            if not self._hung_up.done():
                 await self._close()
         finally:
-            reader.cancel()
+            if reader is not None:
+                reader.cancel()
             receiver.sweep.remove(self)
             receiver.registry.leave(self)
 
-    def sweep(self, now: float) -> None:
-        """Hand on what arrived since the last sweep, and let time pass."""
-        batch, self._pending, self._pending_bytes = self._pending, [], 0
-        session, metrics = self._session, self._receiver.metrics
-        at = self._since_accepted(now)
+    def sweep(self, now: float) -> bool:
+        """Hand on what arrived since the last sweep, and let time pass; whether there is more to be read already."""
+        wire = self._wire
         try:
+            if wire is None:
+                batch, self._pending, self._pending_bytes = self._pending, [], 0
+            else:
+                batch = wire.read(now)
             if batch:
-                at = self._batch_at = round(max(at, self._batch_at + 1e-6), 6)  # each its own: see CaptureReader.read
+                at = round(now - self._accepted_at, 6)
+                if at <= self._batch_at:  # each batch has a time of its own: see CaptureReader.read
+                    at = round(self._batch_at + 1e-6, 6)
+                self._batch_at = at
                 self._take(self._receive(batch, at), at)
-                metrics.delivered(now - self._pending_since)
-                metrics.received(self._source, session.kinds)
-                session.kinds.clear()
-            self._take(session.tick(at), at)
-            if self._stream is not None and now - self._progress_at >= PROGRESS_S:
-                self._progress_at = now
-                self._stream.progress(session.counters)
+            if not batch or now - self._progress_at >= PROGRESS_S:
+                self._pass_time(now)
+            if wire is not None and wire.end is not None and not self._hung_up.done():
+                self._hang_up(wire.end)
         except Exception:
             self._mistake(now)
+        return wire is not None and wire.hungry
+
+    def _pass_time(self, now: float) -> None:
+        session, at = self._session, self._since_accepted(now)
+        self._take(session.tick(at), at)
+        if now - self._progress_at >= PROGRESS_S:
+            self._progress_at = now
+            self._receiver.metrics.received(self._source, session.kinds)
+            session.kinds.clear()
+            if self._stream is not None:
+                self._stream.progress(session.counters)
 
     def end(self, reason: EndReason) -> None:
         """End the stream now: because the connection did, or because we stop."""
         now = self._loop.time()
-        self.sweep(now)  # what arrived before counts
+        self._catch_up(now)  # what arrived before counts
         at = self._since_accepted(now)
         self._take(self._session.close(reason, at), at)
 
     def withhold(self, *, paused: bool | None = None, mute: str | None = None, unmute: str | None = None) -> None:
         """Pause or resume the stream, or one track of it: what arrives from here on is not heard, or is again."""
         now = self._loop.time()
-        self.sweep(now)  # what arrived before is not touched
+        self._catch_up(now)  # what arrived before is not touched
         self._paused = self._paused if paused is None else paused
         self._muted = {track for track in (self._muted | {mute}) - {unmute} if track is not None}
         at = self._since_accepted(now)
@@ -161,51 +182,67 @@ class Connection:
         """Where each track is: samples, and their rate."""
         return self._session.positions
 
+    def _catch_up(self, now: float) -> None:
+        """Read all that has arrived."""
+        if self._wire is not None:
+            self._wire.rouse()
+        for _ in range(CATCH_UP_SWEEPS):
+            if not self.sweep(now):
+                break
+
     def _receive(self, batch: list[str | bytes], at: float) -> Sequence[Event]:
         """Have the session read a batch, and the capture keep what it may of it, also if the reading breaks."""
         session = self._session
+        if self._capture is None:
+            return session.receive(batch, at)
         try:
             return session.receive(batch, at)
         finally:
-            if self._capture is not None and session.kept:
+            if session.kept:
                 self._capture.take(at, session.kept)
                 session.kept.clear()
 
     def _since_accepted(self, now: float) -> float:
         return max(round(now - self._accepted_at, 6), self._batch_at)
 
-    def _lost(self, reader: asyncio.Task[EndReason]) -> None:
-        """The connection is gone, and the reader says how."""
+    async def _read(self) -> None:
+        """Read until the connection is gone, where there is no wire."""
+        websocket = self._websocket
         try:
-            reason = reader.result()
+            while True:
+                message = await websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    self._hang_up(end_of(websocket.scope, message))
+                    return
+                data = message.get("text")
+                if data is None:
+                    data = message["bytes"]
+                self._pending.append(data)
+                self._pending_bytes += MESSAGE_BYTES + len(data)
+                if self._pending_bytes > PENDING_BYTES:
+                    self.sweep(self._loop.time())
         except Exception:
             now = self._loop.time()
             self.sweep(now)  # what arrived before counts here as well
+            self._hung_up.set_result(None)
             self._mistake(now)
-        else:
-            self.end(reason)
 
-    async def _read(self) -> EndReason:
-        """Read until the connection is gone; the answer is how it went."""
-        websocket = self._websocket
-        while True:
-            message = await websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                reason = end_of(websocket.scope, message)
-                if reason is EndReason.CLOSE:
-                    self._close_frame = message.get("code"), message.get("reason") or ""
-                return reason
-            data = message.get("text")
-            if data is None:
-                data = message["bytes"]
-            if not self._pending:
-                self._pending_since = self._loop.time()
-            self._pending.append(data)
-            self._pending_bytes += MESSAGE_BYTES + len(data)
-            if self._pending_bytes > PENDING_BYTES:
-                self.sweep(self._loop.time())
+    def _hang_up(self, how: ConnectionEnd) -> None:
+        """The connection is gone, whoever was the first to close it."""
+        self._hung_up.set_result(None)
+        if self._session.reason is not None:
+            return
+        if how.reason is EndReason.CLOSE:
+            self._close_frame = how.code, how.text
+        elif how.reason is EndReason.ERROR and how.code is not None:
+            self._session.error = ProtocolError(how.code, how.text)
+        self.end(how.reason)
 
     def _take(self, events: Sequence[Event], at: float) -> None:
+        if self._stream is not None and self._session.reason is None:  # nearly always
+            if events:
+                self._stream.publish(events)
+            return
         if events and isinstance(events[0], Started):
             self._opening = asyncio.create_task(self._open(self._facts(events[0], at)))
         if self._session.reason is not None and not self._ended.done():
@@ -276,6 +313,8 @@ class Connection:
     async def _finish(self) -> None:
         if self._opening is not None:
             await self._opening
+        self._receiver.metrics.received(self._source, self._session.kinds)
+        self._session.kinds.clear()
         if self._stream is not None and self._session.ended is not None:
             await self._stream.finish(self._session.ended, self._accepted + timedelta(seconds=self._ended_at))
         else:

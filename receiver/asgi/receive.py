@@ -41,7 +41,7 @@ async def receive(
             if reading.done():
                 message = reading.result()
                 if message["type"] == "websocket.disconnect":
-                    happened += session.close(end_of(websocket.scope, message), now)
+                    happened += session.close(end_of(websocket.scope, message).reason, now)
                 else:
                     data = message.get("text")
                     happened += session.receive([message["bytes"] if data is None else data], now)

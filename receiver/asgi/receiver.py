@@ -21,11 +21,14 @@ from starlette.websockets import WebSocket
 
 from receiver import files
 from receiver.asgi.connection import Connection
-from receiver.asgi.handshake import Handshake, deny
+from receiver.asgi.descriptors import streams_for_descriptors
+from receiver.asgi.handshake import FAILURES, Handshake, deny
 from receiver.asgi.health import health_routes
 from receiver.asgi.sweep import Sweep
 from receiver.asgi.watch import Watch
 from receiver.auth import open_authenticator
+from receiver.auth.attempts import Attempts
+from receiver.auth.proxies import Proxies
 from receiver.config import Config
 from receiver.errors import AccessDenied, ConfigError
 from receiver.events import EndReason
@@ -62,6 +65,8 @@ class Receiver:
             mask_digits=config.privacy.digits == "mask",
             keep=self._keep,
         )
+        self._proxies = Proxies(config.server.trusted_proxies)
+        self._attempts = Attempts(config.limits.auth_failures_per_minute)
         self._watch = Watch(directory, config.limits.free_bytes, self.hub, self.metrics)
         self._entered = False
         self.stopping = False
@@ -78,6 +83,7 @@ class Receiver:
         if self._entered:
             raise RuntimeError("a Receiver is entered once: make another one")
         self._entered = True
+        self._count_descriptors()
         files.configure(limit_bytes=self.config.limits.writer_bytes)
         try:
             await asyncio.to_thread(self.recordings_directory.mkdir, parents=True, exist_ok=True)
@@ -161,11 +167,22 @@ class Receiver:
         for stream in self._late.values():
             stream.abandon()
 
-    def refused(self, source: str, denied: AccessDenied, peer: str) -> None:
-        """Count and tell a refusal."""
+    def refused(self, source: str, denied: AccessDenied, peer: str, tell: bool = True) -> None:
+        """Count a refusal, and tell of it, unless there are so many that they are only counted."""
         self.metrics.refused(source, denied.reason)
+        if denied.reason == FAILURES:
+            if tell:
+                log.warning("too_many_failures", source=source, peer=peer, retry_after_s=denied.headers["Retry-After"])
+            return
         self.hub.records(Refused(source, denied.reason, denied.status, peer))
         log.warning("handshake_refused", source=source, reason=denied.reason, status=denied.status, peer=peer)
+
+    def _count_descriptors(self) -> None:
+        """Here, because the process may have raised its limit since this was made."""
+        room, asked = streams_for_descriptors(), self.registry.limit
+        if room < asked:
+            self.registry.limit = room
+            log.warning("streams_limited_by_descriptors", streams=room, asked=asked, raise_with="ulimit -n")
 
     def _source_routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = []
@@ -173,13 +190,22 @@ class Receiver:
             authenticator = open_authenticator(source.auth.use, credentials(self.config, name))
             if source.auth.use == "none":
                 log.warning("source_without_authentication", source=name, path=source.path)
-            handshake = Handshake(authenticator, partial(self.registry.admit, name), partial(self.refused, name))
+            handshake = Handshake(
+                authenticator,
+                partial(self.registry.admit, name),
+                partial(self.refused, name),
+                origins=source.origins,
+                attempts=self._attempts,
+            )
             routes.append(WebSocketRoute(source.path, self._endpoint(name, handshake)))
             routes.append(Route(source.path, _upgrade_required))
         return routes
 
     def _endpoint(self, name: str, handshake: Handshake) -> Any:
         async def endpoint(websocket: WebSocket) -> None:
+            if self._proxies and websocket.client is not None:
+                peer = self._proxies.client(websocket.client.host, websocket.scope["headers"])
+                websocket.scope["client"] = (peer, websocket.client.port)
             admitted, token = await handshake.admit(websocket)
             if admitted:
                 await self._serve(Connection(self, name, websocket, token))
@@ -197,10 +223,10 @@ class Receiver:
             return "disk"
         return None if self.hub.room_for_stream(source) else "threads"
 
-    def _after_slice(self, late_s: float) -> None:
+    def _after_slice(self, late_s: float, waited_s: float) -> None:
         self.hub.flush()
-        files.flush()
         self.metrics.loop_lagged(max(0.0, late_s))
+        self.metrics.delivered(waited_s)
 
 
 def _upgrade_required(request: Request) -> Response:

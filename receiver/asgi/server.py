@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import uvicorn
 
+from receiver.asgi.descriptors import handshakes_for_descriptors, raise_descriptor_limit
+from receiver.asgi.edge import Edge
+from receiver.asgi.garbage import Garbage
 from receiver.asgi.health import management_app
+from receiver.asgi.opening import Openings
 from receiver.asgi.protocol import WebSocketProtocol
 from receiver.asgi.receiver import Receiver
+from receiver.asgi.request import HttpProtocol
+from receiver.asgi.tls import server_context
+from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.events import EndReason
 from receiver.logs import logger
 
 BACKLOG = 2048
 """Connections that may wait to be accepted: a storm of reconnects is larger than uvicorn's default leaves room for."""
-
-PING_INTERVAL_S = 20.0
-"""Pings keep proxies from closing a quiet stream. A missing pong closes nothing: audio may flow all the same."""
 
 log = logger("receiver.server")
 
@@ -41,27 +47,91 @@ class Addresses:
     management: tuple[str, int]
 
 
+@dataclass(frozen=True)
+class Side:
+    """How one listener speaks: its limits, its WebSocket protocol if it has one, who counts refusals, its TLS."""
+
+    edge: Edge = field(default_factory=Edge)
+    websocket: Callable[..., asyncio.Protocol] | str = "none"
+    refused: Callable[[str], None] = lambda reason: None
+    tls: ssl.SSLContext | None = None
+
+
 class _Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: stock ``serve`` raises the signal again and exits with -15."""
+    """uvicorn without signal handlers of its own: stock ``serve`` raises the signal again and exits with -15.
+
+    And with a limit to how long TLS may take, which uvicorn does not pass on.
+    """
+
+    def __init__(self, config: uvicorn.Config, side: Side) -> None:
+        super().__init__(config)
+        edge = side.edge
+        timeouts = {"ssl_handshake_timeout": edge.open_timeout_s, "ssl_shutdown_timeout": edge.close_timeout_s}
+        self._tls: dict[str, Any] = {"ssl": side.tls, **timeouts} if side.tls else {}
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        protocol: Any = self.config.http_protocol_class
+        made = partial(protocol, config=self.config, server_state=self.server_state, app_state={})
+        self.servers = [
+            await loop.create_server(made, sock=bound, backlog=BACKLOG, **self._tls) for bound in sockets or ()
+        ]
+        self.started = True
+
 
 @asynccontextmanager
 async def listening(receiver: Receiver) -> AsyncIterator[Addresses]:
-    """Open both listeners. Plugins open before either is bound; management starts first and stops last."""
+    """Open both listeners. Plugins open before either is bound; management starts first and stops last.
+
+    Raises ConfigError, naming the key, where an address or a certificate cannot be used.
+    """
     server, management = receiver.config.server, receiver.config.management
+    tls = await asyncio.to_thread(_tls, receiver.config)
+    edge = edge_of(receiver.config)
+    public_side = Side(edge, partial(WebSocketProtocol, edge=edge), partial(receiver.metrics.refused, ""), tls)
     async with (
         receiver,
-        _serving(management_app(receiver), management.host, management.port, "management.port") as private,
-        _serving(receiver, server.host, server.port, "server.port", receiver.config.limits.message_bytes) as public,
+        _serving(
+            management_app(receiver), partial(_bind, management.host, management.port, "management.port"), Side()
+        ) as private,
+        _serving(
+            receiver,
+            partial(_bind, server.host, server.port, "server.port", reuse_port=server.reuse_port),
+            public_side,
+        ) as public,
     ):
         yield Addresses(public, private)
         # Live streams end while both listeners still answer.
         receiver.registry.draining = True
         await receiver.end_all(EndReason.DRAIN)
+
+
+def edge_of(config: Config) -> Edge:
+    """The limits of the wire, as configured; handshakes no more than there are descriptors for."""
+    limits = config.limits
+    return Edge(
+        open_timeout_s=limits.open_timeout_s,
+        close_timeout_s=limits.close_timeout_s,
+        ping_interval_s=config.server.ping_interval_s,
+        dead_after_s=limits.dead_after_s,
+        message_bytes=limits.message_bytes,
+        fragments=limits.fragments,
+        pings_per_s=limits.pings_per_s,
+        header_bytes=limits.header_bytes,
+        headers=limits.headers,
+        handshakes=min(limits.handshakes, handshakes_for_descriptors()),
+    )
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    tls = config.server.tls
+    if tls.certificate is None or tls.key is None:
+        return None
+    return server_context(config.base / tls.certificate, config.base / tls.key)
 
 
 async def serve(
@@ -73,7 +143,7 @@ async def serve(
 
     ``started`` is told where the listeners are; ``cut``, once set, ends everything as a second signal does.
     """
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     loop = asyncio.get_running_loop()
     stop, force = asyncio.Event(), cut or asyncio.Event()
     patient = True
@@ -92,6 +162,7 @@ async def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled, number)
+    garbage = Garbage(lambda: len(receiver.registry))
     try:
         async with contextlib.AsyncExitStack() as stack:
             signal_came = asyncio.create_task(_first(stop, force))
@@ -99,6 +170,7 @@ async def serve(
             await asyncio.wait({starting, signal_came}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 started(starting.result())
+                garbage.start()
                 await signal_came
                 await _drain(receiver, force, patient=patient)
             else:  # nobody was served yet
@@ -108,6 +180,7 @@ async def serve(
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        garbage.stop()
     log.info("stopped")
 
 
@@ -126,12 +199,6 @@ async def _drain(receiver: Receiver, force: asyncio.Event, *, patient: bool) -> 
         receiver.hurry()
 
 
-def _raise_descriptor_limit() -> None:
-    """A stream takes a socket and a file per track, and the usual soft limit of 1,024 is soon there."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 async def _first(*events: asyncio.Event) -> None:
     """Wait until one of the events is set."""
     waiting = [asyncio.create_task(event.wait()) for event in events]
@@ -146,35 +213,30 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def _serving(
-    app: object, host: str, port: int, key: str, message_bytes: int = 65_536
-) -> AsyncIterator[tuple[str, int]]:
-    with _bind(host, port, key) as bound:
+async def _serving(app: object, bind: Callable[[], socket.socket], side: Side) -> AsyncIterator[tuple[str, int]]:
+    openings = Openings(side.edge.handshakes, side.edge.open_timeout_s)
+    with bind() as bound:
         server = _Server(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]  # an ASGI application of any kind
-                ws=WebSocketProtocol,
-                ws_max_size=message_bytes,
-                ws_per_message_deflate=False,  # a 200 KiB read can hold 100 MiB of messages
-                ws_ping_interval=PING_INTERVAL_S,
-                ws_ping_timeout=None,  # a peer that sends audio and no pongs is not cut
-                http="h11",  # bounds the size of headers; the other one does not
+                http=partial(HttpProtocol, edge=side.edge, openings=openings, refused=side.refused),  # type: ignore[arg-type]
+                ws=side.websocket,  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,
                 log_level="warning",  # that it starts and stops is said by us
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                backlog=BACKLOG,
                 timeout_graceful_shutdown=5,
-            )
+            ),
+            side,
         )
         task = asyncio.create_task(server.serve(sockets=[bound]))
         try:
             while not server.started:
                 if task.done():
                     await task
-                    raise ConfigError(key, "the server did not start")
+                    raise ConfigError("", "the server did not start")
                 await asyncio.sleep(0.001)
             address = bound.getsockname()
             yield address[0], address[1]
@@ -183,9 +245,9 @@ async def _serving(
             await task
 
 
-def _bind(host: str, port: int, key: str) -> socket.socket:
+def _bind(host: str, port: int, key: str, *, reuse_port: bool = False) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=reuse_port)
     except OSError as error:
         raise ConfigError(key, f"cannot listen on {host}:{port}: {error.strerror or error}") from None

@@ -1,7 +1,8 @@
 """The sweep: what arrived is read once per ``latency_ms``, with its neighbours, and handed on together.
 
-Waking up is what costs, not the work. The connections are dealt into slices, each in its own callback, so that no
-callback holds the loop for long.
+Waking up is what costs, not the work: after a pause the same code takes several times as long as when it has just run.
+So connections are read together, as many as do not hold the loop for long, and the rest in further turns. A connection
+that has more to read than is read at a time comes again soon.
 """
 
 from __future__ import annotations
@@ -10,55 +11,95 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-SLICES = 5
-"""One sweep over 2,000 sockets takes about 40 ms of the loop at once, and under 10 in five slices."""
+TURNS = 5
+"""At most so many per period: one sweep over 2,000 sockets takes 40 ms and more at once, and under 10 in five turns."""
+
+TOGETHER = 200
+"""Connections that are read in one turn before there is another one."""
 
 
 class Swept(Protocol):
     """Something that is looked at once per sweep."""
 
-    def sweep(self, now: float) -> None:
-        """Handle what arrived since the last sweep; ``now`` is the loop's clock."""
+    def sweep(self, now: float) -> bool:
+        """Handle what arrived since the last sweep; whether there is more. ``now`` is the loop's clock."""
 
 
 class Sweep:
-    """One timer for the process. ``after`` is called after each slice, with how late the slice was, in seconds."""
+    """One timer for the process.
 
-    def __init__(self, latency_ms: int, after: Callable[[float], None]) -> None:
-        self._period = latency_ms / 1000 / SLICES
+    ``after`` is called after each turn, with how late it was and how long ago its connections had theirs, in seconds.
+    """
+
+    def __init__(self, latency_ms: int, after: Callable[[float, float], None]) -> None:
+        self._period = latency_ms / 1000
         self._after = after
-        self._slices: list[set[Swept]] = [set() for _ in range(SLICES)]
-        self._slice = 0
+        self._hands: list[set[Swept]] = [set() for _ in range(TURNS)]  # a turn is one or several of them
+        self._hungry: dict[Swept, None] = {}
+        self._turns = 1  # of this period
+        self._turn = 0
+        self._swept_at = [0.0] * TURNS
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def add(self, swept: Swept) -> None:
-        """Put a connection into the smallest slice."""
-        min(self._slices, key=len).add(swept)
+        """Put a connection where there are fewest."""
+        min(self._hands, key=len).add(swept)
 
     def remove(self, swept: Swept) -> None:
         """Take a connection out."""
-        for connections in self._slices:
+        for connections in self._hands:
             connections.discard(swept)
+        self._hungry.pop(swept, None)
 
     def start(self) -> None:
         """Begin, on the running loop."""
         loop = asyncio.get_running_loop()
+        self._swept_at = [loop.time()] * TURNS
         self._due = loop.time() + self._period
-        self._timer = loop.call_at(self._due, self._turn, loop)
+        self._timer = loop.call_at(self._due, self._take_turn, loop)
 
     def stop(self) -> None:
         """End."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._again):
+            if timer is not None:
+                timer.cancel()
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         late = now - self._due
-        for swept in tuple(self._slices[self._slice]):
-            swept.sweep(now)
-        self._slice = (self._slice + 1) % SLICES
-        self._after(late)
-        # What was missed is not caught up: the next slice is due one period after this one began.
-        self._due = now + self._period
-        self._timer = loop.call_at(self._due, self._turn, loop)
+        if self._turn == 0:
+            self._turns = self._turns_for(sum(map(len, self._hands)))
+        turn, self._turn = self._turn, (self._turn + 1) % self._turns
+        # What was missed is not caught up: the next turn is due one step after this one began.
+        self._due = now + self._period / self._turns
+        self._timer = loop.call_at(self._due, self._take_turn, loop)
+        waited = 0.0
+        for hand in range(turn, TURNS, self._turns):
+            self._sweep(loop, tuple(self._hands[hand]), now)
+            waited, self._swept_at[hand] = max(waited, now - self._swept_at[hand]), now
+        self._after(late, waited)
+
+    def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The turn of those that had more to read."""
+        self._again = None
+        hungry, self._hungry = self._hungry, {}
+        self._sweep(loop, tuple(hungry), loop.time())
+        self._after(0.0, self._period / TURNS)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop, connections: tuple[Swept, ...], now: float) -> None:
+        for swept in connections:
+            try:
+                if swept.sweep(now):
+                    self._hungry[swept] = None
+            except Exception as error:  # it costs nobody else his turn
+                loop.call_exception_handler({"message": "a connection could not be swept", "exception": error})
+        if self._hungry and self._again is None:
+            self._again = loop.call_later(self._period / TURNS, self._read_on, loop)
+
+    def _turns_for(self, connections: int) -> int:
+        """How many turns a period has: as many as needed, and a little slow to become fewer again."""
+        needed = min(-(-connections // TOGETHER), TURNS)
+        fewer = min(-(-connections * 4 // (TOGETHER * 3)), TURNS)
+        return max(needed, 1) if needed >= self._turns else max(min(fewer, self._turns), 1)

@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 
+from receiver.asgi.tls import server_context
 from receiver.auth.authenticator import SigningKey, TokenDigest
-from receiver.config import Config, Source
+from receiver.config import Config
 from receiver.config_file import load_config
 from receiver.errors import ConfigError
 from receiver.media import g722, opus
 from receiver.sinks.loading import load
+from receiver.sources import Source
 from receiver.tokens import Keys, Tokens
 
 OPUS_LIBRARIES = {"libopus": "decoded by libopus", "pyav": "decoded by PyAV"}
@@ -48,7 +50,7 @@ def check(
 def _findings(config: Config) -> Iterator[tuple[str, str]]:
     """A line per thing that would run. Raises ConfigError for one that would not."""
     yield "configuration", str(config.origin or "none: the defaults, and RECEIVER_ variables")
-    yield "public", f"http://{config.server.host}:{config.server.port}"
+    yield "public", f"{_scheme(config)}://{config.server.host}:{config.server.port}"
     yield "management", f"http://{config.management.host}:{config.management.port}"
     for name, source in config.sources.items():
         yield f"source {name}", f"{source.path}  dialect {source.dialect}  {_auth(config, name, source)}"
@@ -68,6 +70,14 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     yield "OPUS", OPUS_LIBRARIES.get(str(opus.backend()), NO_OPUS)
     yield "G722", "decoded by libg722" if g722.available() else NO_G722
     yield "recordings", _recordings(config)
+
+
+def _scheme(config: Config) -> str:
+    tls = config.server.tls
+    if tls.certificate is None or tls.key is None:
+        return "http"
+    server_context(config.base / tls.certificate, config.base / tls.key)
+    return "https"
 
 
 def _auth(config: Config, name: str, source: Source) -> str:

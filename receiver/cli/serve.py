@@ -96,7 +96,7 @@ async def _serve(config: Config, watched: list[Path]) -> bool:
     def started(addresses: Addresses) -> None:
         log.info(
             "listening",
-            public=_url(addresses.public),
+            public=_url(addresses.public, "https" if config.server.tls.certificate else "http"),
             management=_url(addresses.management),
             config=str(config.origin or "defaults"),
             sources={name: source.path for name, source in config.sources.items()},
@@ -125,6 +125,6 @@ def _stamps(files: list[Path]) -> list[int]:
     return [path.stat().st_mtime_ns if path.exists() else 0 for path in files]
 
 
-def _url(address: tuple[str, int]) -> str:
+def _url(address: tuple[str, int], scheme: str = "http") -> str:
     host, port = address
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

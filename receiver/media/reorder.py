@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 
 from receiver.dialects.messages import Media
@@ -34,7 +33,7 @@ class Reorder:
         self.held: dict[int, Media] = {}
         self.reordered = 0
         self._held_since = 0.0
-        self._missing: deque[range] = deque(maxlen=REMEMBERED)
+        self._missing: list[range] = []  # a deque takes 760 bytes also without any
         self._stale_chunk = -1
         self._stale_run = 0
 
@@ -69,6 +68,7 @@ class Reorder:
                 return None
             chunk = min(held)
             self._missing.append(range(self.expected, chunk))
+            del self._missing[:-REMEMBERED]
             self._held_since = at
         missing = chunk - self.expected
         self.expected = chunk + 1

@@ -6,7 +6,7 @@ without end.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 
 from receiver.errors import LimitExceeded, ProtocolError
 
@@ -25,15 +25,16 @@ class Tolerance:
 
     def __init__(self, bad_messages: int) -> None:
         self.ignored: Counter[str] = Counter()
-        self._bad: deque[float] = deque(maxlen=bad_messages + 1)
+        self._too_many = bad_messages + 1
+        self._bad: list[float] = []  # when the last ones came; a deque takes 760 bytes also without any
 
     def forgive(self, error: ProtocolError, kind: str, at: float, count: int = 1) -> ProtocolError | None:
         """Count a bad message; the answer is the error that ends the stream, or None to go on."""
         self.ignored[kind] += count
-        self._bad.extend([at] * min(count, self._bad.maxlen or 0))
+        self._bad += [at] * min(count, self._too_many)
+        del self._bad[: -self._too_many]
         if kind in ("binary", "oversized") and self.ignored[kind] > REPEATED:
             return error
-        if len(self._bad) == self._bad.maxlen and at - self._bad[0] <= BAD_WINDOW_S:
-            limit = len(self._bad) - 1
-            return LimitExceeded(1008, f"more than {limit} bad messages in {BAD_WINDOW_S:.0f} s")
+        if len(self._bad) == self._too_many and at - self._bad[0] <= BAD_WINDOW_S:
+            return LimitExceeded(1008, f"more than {self._too_many - 1} bad messages in {BAD_WINDOW_S:.0f} s")
         return None

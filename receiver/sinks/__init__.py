@@ -24,6 +24,7 @@ from receiver.records import Annotated, FileAdded, Record, Refused, StreamEnded,
 from receiver.secret import Secret
 from receiver.sinks.blocks import blocks
 from receiver.sinks.cutter import Block
+from receiver.sinks.each import each
 from receiver.sinks.sink import PlainSink, Plugin, Records, Recover, Sink
 from receiver.stream import Stream, StreamClosed, StreamFacts
 
@@ -59,4 +60,5 @@ __all__ = [
     "StreamStarted",
     "TrackCounters",
     "blocks",
+    "each",
 ]

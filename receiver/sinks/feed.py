@@ -24,6 +24,22 @@ EVENT_BYTES = 200
 """What an event costs beside its samples, about."""
 
 
+class Account:
+    """What a feed knows of one track. Each field is written by one side; made by whichever comes to the track first."""
+
+    __slots__ = ("dropped", "expected", "limit", "put", "rate", "taken")
+
+    def __init__(self) -> None:
+        # written by the putting side
+        self.rate = 0  # not known yet
+        self.limit = 0  # samples: how many may wait
+        self.put = 0  # samples, those that were evicted taken off
+        self.dropped = 0
+        # written by the taking side
+        self.taken = 0
+        self.expected = 0  # where the next event is to start
+
+
 class Feed:
     """One sink's bounded queue on one stream. To ``spill`` takes a SpillingFeed: this one drops the newest instead.
 
@@ -44,19 +60,16 @@ class Feed:
         self.ended = False
         self.events_dropped = 0
         """Events without audio that did not fit."""
-        self._dropped: dict[str, int] = {}
-        self._rates: dict[str, int] = {}  # grows by being replaced: the taking side reads it, too
-        self._in: dict[str, int] = {}  # samples; put minus evicted
         self._others_in = 0
         self._spared: deque[Event] = deque()  # evicted events that are not to be dropped: older than all in the queue
         # written by the taking side
         self.closed = False
         self.idle = False
         """Nobody takes now: the sink has failed, and is to be started again."""
-        self._out: dict[str, int] = {}
         self._others_out = 0
-        self._expected: dict[str, int] = {}
         self._ready: deque[Event] = deque()
+        # written by both sides, each its own fields
+        self._accounts: dict[str, Account] = {}
         # written by the putting side, taken back by either
         self._room_wanted: tuple[float, Callable[[], None]] | None = None
 
@@ -66,8 +79,15 @@ class Feed:
             return False
         grown = False
         for event in events:
-            if isinstance(event, Frame):
-                grown = self._put_frame(event) or grown
+            if type(event) is Frame:
+                account, count = self._accounts.get(event.track), len(event.samples)
+                if account is None or account.put - account.taken + count > account.limit or self._budget.over:
+                    grown = self._put_in_part(event) or grown
+                    continue
+                account.put += count
+                self._budget.added += 2 * count + EVENT_BYTES
+                self._queue.append(event)
+                grown = True
             elif isinstance(event, Ended):
                 self.ended = True  # before the append: whoever takes it sees that nothing follows
                 self._queue.append(event)
@@ -88,9 +108,11 @@ class Feed:
             self._tell_room()
         if self._ready:
             return self._ready.popleft()
+        if not self._queue and not self._spared:
+            return None
         try:
             event = self._spared.popleft() if self._spared else self._queue.popleft()
-        except IndexError:
+        except IndexError:  # it was evicted just now
             return None
         return self._hand_out(event)
 
@@ -125,36 +147,42 @@ class Feed:
         """Seconds of audio waiting, on the track that has most."""
         if self.closed:
             return 0.0
-        return max((self._queued(track) / rate for track, rate in self._rates.items()), default=0.0)
+        accounts = self._accounts.copy().values()
+        return max(((account.put - account.taken) / account.rate for account in accounts if account.rate), default=0.0)
 
     @property
     def queued_bytes(self) -> int:
         """About what the feed holds. Samples that feeds share are counted for each. For the putting side."""
         if self.closed:
             return 0
-        return 2 * sum(self._queued(track) for track in self._rates) + EVENT_BYTES * len(self._queue)
+        accounts = self._accounts.copy().values()
+        return 2 * sum(account.put - account.taken for account in accounts) + EVENT_BYTES * len(self._queue)
 
     @property
     def dropped_s(self) -> dict[str, float]:
         """Seconds that did not fit, by track. What had passed before the feed was made is not among them."""
-        return {track: samples / self._rates[track] for track, samples in self._dropped.items()}
+        return {
+            track: account.dropped / account.rate for track, account in self._accounts.copy().items() if account.dropped
+        }
 
     def _hand_out(self, event: Event) -> Event:
         """Count an event of the queue; what is to be taken first, it or the hole before it."""
         if isinstance(event, (Frame, Gap)):
-            track = event.track
+            account = self._accounts.get(event.track) or self._account(event.track)
+            start, expected = event.start, account.expected
             if isinstance(event, Frame):
-                self._out[track] = self._out.get(track, 0) + len(event.samples)
+                count = len(event.samples)
+                account.taken += count
+                account.expected = start + count
             else:
                 self._others_out += 1
-            expected = self._expected.get(track, 0)
-            self._expected[track] = event.end
-            if event.start > expected:
+                account.expected = event.end
+            if start > expected:
                 self._ready.append(event)
-                return Gap(track, expected, event.start, event.rate, Cause.DROPPED)
+                return Gap(event.track, expected, start, event.rate, Cause.DROPPED)
         elif isinstance(event, Ended):
             for track, counters in event.tracks.items():
-                expected = self._expected.get(track, 0)
+                expected = self._expected(track)
                 if counters.length > expected:
                     self._ready.append(Gap(track, expected, counters.length, counters.rate, Cause.DROPPED))
             self._ready.append(event)
@@ -169,58 +197,64 @@ class Feed:
             self._room_wanted = None
             wanted[1]()
 
-    def _set_rate(self, track: str, rate: int) -> None:
-        self._rates = {**self._rates, track: rate}
+    def _account(self, track: str) -> Account:
+        return self._accounts.setdefault(track, Account())  # both sides may come here at once: one account is kept
 
-    def _queued(self, track: str) -> int:
-        return self._in.get(track, 0) - self._out.get(track, 0)
+    def _expected(self, track: str) -> int:
+        """Where the next event of a track is to start. For the taking side."""
+        account = self._accounts.get(track)
+        return 0 if account is None else account.expected
 
-    def _put_frame(self, frame: Frame) -> bool:
+    def _rated(self, track: str, rate: int) -> Account:
+        """The account of a track, which has this rate. For the putting side."""
+        account = self._account(track)
+        if account.rate != rate:
+            account.limit = int(self._buffer_s * rate)
+            account.rate = rate
+        return account
+
+    def _put_in_part(self, frame: Frame) -> bool:
+        """Put what fits of a frame: of a track's first all, most often. Whether anything did."""
         track, count = frame.track, len(frame.samples)
-        if self._rates.get(track) != frame.rate:
-            self._set_rate(track, frame.rate)
-        queued = self._queued(track)
-        limit = int(self._buffer_s * frame.rate)
-        if self._budget.over:
-            limit = min(limit, queued)
+        account = self._rated(track, frame.rate)
+        queued = account.put - account.taken
+        limit = min(account.limit, queued) if self._budget.over else account.limit
         if queued + count > limit:
             if self._drop_oldest:
-                room = self._make_room(track, count, limit)
+                room = self._make_room(account, count, limit)
                 kept = frame.samples[count - room :]
                 frame = Frame(track, frame.end - room, frame.rate, kept)
             else:
                 room = min(count, max(limit - queued, 0))
                 frame = Frame(track, frame.start, frame.rate, frame.samples[:room])
-            if room < count:
-                self._dropped[track] = self._dropped.get(track, 0) + count - room
+            account.dropped += count - room
             if room == 0:
                 return False
             count = room
-        self._in[track] = self._in.get(track, 0) + count
+        account.put += count
         self._budget.added += 2 * count + EVENT_BYTES
         self._queue.append(frame)
         return True
 
-    def _make_room(self, track: str, count: int, limit: int) -> int:
+    def _make_room(self, account: Account, count: int, limit: int) -> int:
         """Drop the oldest audio until ``count`` samples fit into ``limit``; how many fit now."""
-        while self._queued(track) > max(limit - count, 0):
+        while account.put - account.taken > max(limit - count, 0):
             try:
                 oldest = self._queue.popleft()
             except IndexError:
                 break  # the taking side was faster, and has not counted yet what it took
             if isinstance(oldest, Frame):
-                self._in[oldest.track] -= len(oldest.samples)
+                self._accounts[oldest.track].put -= len(oldest.samples)
                 self._drop(oldest)
             elif isinstance(oldest, Gap):
                 self._others_in -= 1
                 self._drop(oldest)
             else:
                 self._spared.append(oldest)
-        return min(count, max(limit - self._queued(track), 0))
+        return min(count, max(limit - (account.put - account.taken), 0))
 
     def _drop(self, event: Event) -> None:
         if isinstance(event, (Frame, Gap)):
-            self._set_rate(event.track, event.rate)
-            self._dropped[event.track] = self._dropped.get(event.track, 0) + event.end - event.start
+            self._rated(event.track, event.rate).dropped += event.end - event.start
         else:
             self.events_dropped += 1

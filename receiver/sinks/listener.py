@@ -92,6 +92,8 @@ class Listener:
         self._thread: PlainThread | None = None
         self._cancelled = False
         self._collecting = False
+        self._block_ms = config.block_ms
+        self._over = False  # ``done``, without its lock
         self._timers: list[asyncio.TimerHandle] = []
         self._room = not self._plain or slots.take(self)
 
@@ -106,15 +108,16 @@ class Listener:
 
     def wake(self) -> None:
         """There is something new in the feed: let the sink know, at once or when ``block_ms`` have passed."""
-        if self.done.done():
+        if self._over:
             return
         if self.feed.ended:
             self._later(self.config.finish_timeout_s, self.cancel)  # nothing is put behind Ended: this comes once
-        if self.feed.ended or self.config.block_ms == 0:
+            self._reader.wake()
+        elif not self._block_ms:
             self._reader.wake()
         elif not self._collecting:
             self._collecting = True
-            self._later(self.config.block_ms / 1000, self._wake_now)
+            self._later(self._block_ms / 1000, self._wake_now)
 
     def cancel(self) -> None:
         """End the sink; if it has not ended a second later, leave it behind."""
@@ -218,6 +221,7 @@ class Listener:
         self._reader.stop()
 
     def _finish(self) -> None:
+        self._over = True
         self.feed.close()
         with contextlib.suppress(InvalidStateError):  # the main thread and the loop may come here together
             self.done.set_result(None)

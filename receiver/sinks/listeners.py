@@ -44,6 +44,7 @@ class Listeners:
         self.all: list[Listener] = []
         self.ended: Ended | None = None
         self._hub = hub
+        self._results: dict[str, SinkResult] = {}  # once the sinks are forgotten
         self._give_up_at = math.inf  # on the main loop's clock, once abandoned
         self._waits: set[asyncio.Timeout] = set()
 
@@ -52,7 +53,7 @@ class Listeners:
         if events and isinstance(events[-1], Ended):
             self.ended = events[-1]
         for listener in self.all:
-            if listener.feed.put(events):
+            if listener.feed.put(events) and not listener.dirty:
                 listener.loop.mark_dirty(listener)
 
     def annotation(self, annotation: Annotation) -> None:
@@ -138,7 +139,7 @@ class Listeners:
 
     def results(self) -> dict[str, SinkResult]:
         """How each sink has fared until now, by its name."""
-        return {
+        return self._results or {
             listener.name: SinkResult(
                 listener.status,
                 listener.error,
@@ -148,6 +149,13 @@ class Listeners:
             )
             for listener in self.all
         }
+
+    def forget(self) -> None:
+        """Let go of the sinks and of the stream, which refer back to this: nobody is told of anything any more."""
+        self._results = self.results()
+        self.all.clear()
+        facts, directory, _ = self.stream
+        self.stream = (facts, directory, _Nobody())
 
     @property
     def healthy(self) -> bool:
@@ -162,6 +170,16 @@ class Listeners:
         return not self._hub.crowded() and all(
             listener.loop.blocked or listener.feed.has_room(seconds) for listener in self.all
         )
+
+
+class _Nobody:
+    """The owner of a stream that is over, for whoever is attached to it even then."""
+
+    def annotated(self, annotation: Annotation) -> None:
+        """Too late to be heard."""
+
+    def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
+        """Too late to be put down."""
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:

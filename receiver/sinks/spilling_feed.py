@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from receiver.events import Annotation, Cause, Discontinuity, Ended, Event, Frame, Gap
 from receiver.sinks.budget import Budget
-from receiver.sinks.feed import OTHERS_LIMIT, Feed, Overflow
+from receiver.sinks.feed import OTHERS_LIMIT, Account, Feed, Overflow
 from receiver.sinks.recall import Recall, rest_of
 
 FIRST_PAUSE_S = 0.02
@@ -113,7 +113,8 @@ class SpillingFeed(Feed):
         if isinstance(event, Gap):
             full = self._others_in - self._others_out >= OTHERS_LIMIT
         else:
-            room = int(self._buffer_s * event.rate) - self._queued(event.track)
+            account = self._rated(event.track, event.rate)
+            room = account.limit - (account.put - account.taken)
             full = self._budget.over or len(event.samples) > room
         return full and not self._recall.over and (self._always or self.idle or self._left != self._spills)
 
@@ -128,12 +129,11 @@ class SpillingFeed(Feed):
         self._queue.append(cast(Any, Rejoin(positions)))
         return True
 
-    def _make_room(self, track: str, count: int, limit: int) -> int:
-        return super()._make_room(track, count, limit) if self._left == self._spills else 0
+    def _make_room(self, account: Account, count: int, limit: int) -> int:
+        return super()._make_room(account, count, limit) if self._left == self._spills else 0
 
     def _note(self, track: str, end: int, rate: int) -> None:
-        if self._rates.get(track) != rate:
-            self._set_rate(track, rate)
+        self._rated(track, rate)
         if track in self._live:
             self._live[track] = end
         else:
@@ -141,13 +141,12 @@ class SpillingFeed(Feed):
 
     def _enter(self, spill: Spill) -> None:
         self._entered += 1
-        rates = self._rates
         for track, end in spill.items():
-            expected = self._expected.get(track, 0)
-            if end > expected:
-                self._expected[track] = end
-                self._ready.append(Gap(track, expected, end, rates[track], Cause.DROPPED))
-        ends = (end / rates[track] for track, end in self._expected.items() if track in rates)
+            account = self._account(track)
+            if end > account.expected:
+                self._ready.append(Gap(track, account.expected, end, account.rate, Cause.DROPPED))
+                account.expected = end
+        ends = (account.expected / account.rate for account in self._accounts.copy().values() if account.rate)
         self._now_s = max(ends, default=0.0)
         self._pause_s = FIRST_PAUSE_S
 
@@ -192,7 +191,7 @@ class SpillingFeed(Feed):
         if over:
             self._give_up(self._live if self._rejoin is None else self._rejoin)
         elif answer is None:
-            self._recall.ask(dict(self._expected))
+            self._recall.ask({track: account.expected for track, account in self._accounts.copy().items()})
         else:
             self._caught_up = self._entered  # what is missing has happened, and is still being written
             self.patience = self._pause_s
@@ -209,20 +208,21 @@ class SpillingFeed(Feed):
 
     def _due(self, event: Any) -> bool:
         if isinstance(event, Discontinuity):
-            return event.position <= self._expected.get(event.track, 0)
+            return event.position <= self._expected(event.track)
         position = event.end if isinstance(event, Annotation) else event.position
         return bool(position <= self._now_s * event.rate)
 
     def _reached(self, positions: Mapping[str, int]) -> bool:
-        return all(self._expected.get(track, 0) >= end for track, end in positions.items())
+        return all(self._expected(track) >= end for track, end in positions.items())
 
     def _place(self, event: Frame | Gap) -> Event | None:
         """An event of the history, with a hole before it closed; None: it had passed."""
-        expected = self._expected.get(event.track, 0)
+        account = self._account(event.track)
+        expected = account.expected
         rest = rest_of(event, expected)
         if rest is None:
             return None
-        self._expected[rest.track] = rest.end
+        account.expected = rest.end
         self._now_s = max(self._now_s, rest.end / rest.rate)
         if rest.start == expected:
             return rest
@@ -231,12 +231,12 @@ class SpillingFeed(Feed):
 
     def _behind(self, event: Frame | Gap) -> Frame | Gap | None:
         """What of an event of the queue the history has not given already."""
-        rest = rest_of(event, self._expected.get(event.track, 0))
+        rest = rest_of(event, self._expected(event.track))
         if rest is event:
             return event
         if isinstance(event, Frame):
             cut = len(event.samples) - (len(rest.samples) if isinstance(rest, Frame) else 0)
-            self._out[event.track] = self._out.get(event.track, 0) + cut
+            self._account(event.track).taken += cut
         elif rest is None:
             self._others_out += 1
         return rest
@@ -244,10 +244,10 @@ class SpillingFeed(Feed):
     def _give_up(self, positions: Mapping[str, int]) -> None:
         """The history has ended before the live audio: what is missing is lost."""
         for track, end in positions.items():
-            expected = self._expected.get(track, 0)
-            if end > expected:
-                self._expected[track] = end
-                self._ready.append(self._lose(track, expected, end, self._rates[track]))
+            account = self._account(track)
+            if end > account.expected:
+                self._ready.append(self._lose(track, account.expected, end, account.rate))
+                account.expected = end
 
     def _lose(self, track: str, start: int, end: int, rate: int) -> Gap:
         self._lost_s = {**self._lost_s, track: self._lost_s.get(track, 0.0) + (end - start) / rate}

@@ -24,6 +24,7 @@ from receiver import logs
 TOKEN = "a-token-of-the-tests"
 STOP = '{"event":"stop","sequenceNumber":"3"}'
 BODY = b"Unauthorized\n"
+ANY_NUMBER = {"auth_failures_per_minute": 0}
 Headers = list[bytes]
 
 
@@ -296,7 +297,7 @@ def test_a_token_in_the_path_is_let_in_and_every_other_is_answered_with_403_and_
     running: Callable[..., Any],
 ) -> None:
     async def main() -> None:
-        async with running(sources=INSIDE) as server:
+        async with running(sources=INSIDE, limits=ANY_NUMBER) as server:
             for wrong in WRONG_PATHS:
                 status, fields, body = parts(await ask(server.public, path=b"/calls/" + wrong + b"/acme"))
                 assert (status, body, set(fields)) == FORBIDDEN, wrong
@@ -361,7 +362,7 @@ def test_a_signed_request_is_let_in_and_every_other_is_answered_with_403_and_alw
     (tmp_path / "key").write_text(KEY)
 
     async def main() -> None:
-        async with running(sources=signing()) as server:
+        async with running(sources=signing(), limits=ANY_NUMBER) as server:
             for headers in wrong_signatures():
                 status, fields, body = parts(await ask(server.public, *headers, path=b"/signed/acme"))
                 assert (status, body, set(fields)) == FORBIDDEN, headers

@@ -273,7 +273,7 @@ async def broken(connection: ClientConnection, server: Any) -> None:
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
-        (broken, (EndReason.ERROR, None, "")),
+        (broken, (EndReason.ERROR, 1007, "text that is not UTF-8")),
         (stop, (EndReason.STOP, 1000, "stop")),
         (close, (EndReason.CLOSE, 1000, "done")),
         (fin, (EndReason.FIN, None, "")),

@@ -121,14 +121,14 @@ def test_every_refusal_is_told_to_us_with_our_reason(running: Any, caplog: pytes
 
 def test_a_status_without_a_word_of_its_own_is_refused_in_general() -> None:
     async def endpoint(websocket: WebSocket) -> None:
-        await deny(websocket, AccessDenied(429, "secret-reason", {"X-Hint": "later"}))
+        await deny(websocket, AccessDenied(499, "secret-reason", {"X-Hint": "later"}))
 
     async def run() -> None:
         with socket.create_server(("127.0.0.1", 0)) as bound:
             async with serving(endpoint, bound):
                 url = f"ws://127.0.0.1:{bound.getsockname()[1]}/"
                 status, headers, body = await refusal(connect(url, proxy=None))
-        assert (status, body, headers["x-hint"]) == (429, b"Refused\n", "later")
+        assert (status, body, headers["x-hint"]) == (499, b"Refused\n", "later")
 
     asyncio.run(run())
 
@@ -160,6 +160,111 @@ def test_an_authenticator_is_told_the_path_as_it_was_sent_with_the_prefix_of_a_m
     assert told["query"] == "x=%20&y"
     assert told["parameters"] == {"tenant": "acme", "token": "a ~b"}
     assert "x-one" in told["headers"]
+
+
+ORIGINS = {"default": {"auth": {"use": "none"}, "origins": ["https://app.example.com"]}}
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://app.example.com", 101),
+        ("HTTPS://App.Example.com", 101),
+        ("https://app.example.com:8443", 403),
+        ("https://app.example.com.evil.example", 403),
+        ("http://app.example.com", 403),
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("", 403),
+    ],
+)
+def test_row_21_a_page_connects_where_it_is_asked_to(running: Any, origin: str, status: int) -> None:
+    async def run() -> None:
+        async with running(sources=ORIGINS) as server:
+            dialling = connect(server.url, additional_headers={"Origin": origin}, proxy=None)
+            if status == 101:
+                await (await dialling).close()
+            else:
+                assert (await refusal(dialling))[::2] == (status, b"Forbidden\n")
+
+    asyncio.run(run())
+
+
+def test_row_21_without_a_list_no_page_connects_not_even_with_a_token(running: Any) -> None:
+    async def run() -> None:
+        async with running() as server:
+            for origin in ("https://app.example.com", "null"):
+                headers = {"Origin": origin, "Authorization": "Bearer a-token-of-the-tests"}
+                assert (await refusal(connect(server.url, additional_headers=headers, proxy=None)))[0] == 403
+
+    asyncio.run(run())
+
+
+def events(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
+    said: list[Any] = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [line for line in said if line["event"] == event]
+
+
+def test_row_26_many_failures_are_refused_and_logged_once_and_a_right_token_is_let_in_all_the_same(
+    running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> str:
+        async with running(limits={"auth_failures_per_minute": 3}) as server:
+            for number in range(10):
+                status, headers, body = await refusal(server.dial(token="wrong"))
+                if number < 3:
+                    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+                else:
+                    assert (status, body) == (429, b"Too Many Requests\n")
+                    assert 0 < int(headers["retry-after"]) <= 60
+                    assert "www-authenticate" not in headers
+            async with server.dial():
+                assert (await refusal(server.dial(token="wrong")))[0] == 429
+            return (await asyncio.to_thread(server.receiver.metrics.render))[0].decode()
+
+    figures = asyncio.run(run())
+    assert 'receiver_handshakes_refused_total{reason="auth_failures",source="default"} 8.0' in figures
+    assert len(events(caplog, "handshake_refused")) == 3
+    (told,) = events(caplog, "too_many_failures")
+    assert told["peer"] == "127.0.0.1"
+
+
+def test_row_22_and_row_26_behind_a_trusted_proxy_every_client_counts_by_itself(
+    running: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async def fail(server: Any, client: str) -> int:
+            headers = {"X-Forwarded-For": client, "Authorization": "Bearer wrong"}
+            return (await refusal(connect(server.url, additional_headers=headers, proxy=None)))[0]
+
+        limits = {"auth_failures_per_minute": 1}
+        async with running(limits=limits, server={"trusted_proxies": ["127.0.0.0/8"]}) as server:
+            assert [await fail(server, client) for client in ("192.0.2.1", "192.0.2.2", "192.0.2.1")] == [401, 401, 429]
+            assert await fail(server, "192.0.2.3, 192.0.2.1") == 429  # it cannot make up another
+        async with running(limits=limits) as server:
+            assert [await fail(server, client) for client in ("192.0.2.1", "192.0.2.2")] == [401, 429]
+
+    asyncio.run(run())
+    assert [line["peer"] for line in events(caplog, "handshake_refused")] == ["192.0.2.1", "192.0.2.2", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(("trusted", "expected"), [(["127.0.0.1"], "192.0.2.1"), ([], "127.0.0.1")])
+def test_row_22_a_stream_says_who_the_peer_is_by_the_word_of_trusted_proxies(
+    running: Any, hello: Any, trusted: list[str], expected: str
+) -> None:
+    async def run() -> None:
+        async with running(
+            server={"trusted_proxies": trusted}, sources={"default": {"auth": {"use": "none"}}}
+        ) as server:
+            headers = {"X-Forwarded-For": "203.0.113.9, 192.0.2.1"}
+            async with connect(server.url, additional_headers=headers, proxy=None) as connection:
+                await hello(connection)
+                await connection.send('{"event":"stop","sequenceNumber":"3"}')
+            while not list(server.root.glob("*/*/stream.json")):
+                await asyncio.sleep(0.01)
+            assert server.told()["peer_address"] == expected
+
+    asyncio.run(run())
 
 
 def test_a_peer_without_an_address_has_an_empty_one(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def receive(
             async with server.dial() as connection:
                 for number, message in enumerate(said[:-1]):
                     await connection.send(message)
-                    if number % 100 == 99:
+                    if number % 50 == 49:
                         await asyncio.sleep(0.07)  # in many batches
                 await asyncio.sleep(0.2)
                 (folder,) = server.folders()

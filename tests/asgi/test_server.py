@@ -308,3 +308,17 @@ def test_ipv6_is_listened_on(running: Any) -> None:
             assert server.receiver.config.server.host == "::1"
 
     asyncio.run(run())
+
+
+def test_several_processes_listen_on_one_port_where_that_is_asked_for(running: Any) -> None:
+    async def run() -> None:
+        async with running(server={"reuse_port": True}) as first:
+            port = int(first.public.rpartition(":")[2])
+            async with running(server={"reuse_port": True, "port": port}) as second:
+                assert second.public == first.public and second.management != first.management
+                assert (await fetch(second.public, "/livez"))[0] == 200
+            with pytest.raises(ConfigError, match="cannot listen on"):
+                async with running(server={"port": port}):
+                    pass
+
+    asyncio.run(run())

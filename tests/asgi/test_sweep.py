@@ -2,21 +2,25 @@
 
 import asyncio
 
-from receiver.asgi.sweep import SLICES, Sweep
+import pytest
+
+from receiver.asgi.sweep import TOGETHER, Sweep
 
 
 class Counting:
-    def __init__(self) -> None:
+    def __init__(self, hungry: int = 0) -> None:
         self.times: list[float] = []
+        self.hungry = hungry
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> bool:
         self.times.append(now)
+        return len(self.times) <= self.hungry
 
 
 def test_every_connection_is_swept_once_per_period() -> None:
     async def run() -> None:
-        slices: list[float] = []
-        sweep = Sweep(10, slices.append)
+        turns: list[float] = []
+        sweep = Sweep(10, lambda late, waited: turns.append(waited))
         connections = [Counting() for _ in range(12)]
         for connection in connections:
             sweep.add(connection)
@@ -29,21 +33,86 @@ def test_every_connection_is_swept_once_per_period() -> None:
             await asyncio.sleep(0.001)
         sweep.stop()
         assert len(connections[0].times) == seen
-        assert all(abs(len(connection.times) - len(connections[1].times)) <= 1 for connection in connections[1:])
-        assert len(slices) >= 10 * SLICES - SLICES
-        turns = len(slices)
+        assert all(len(connection.times) == len(connections[1].times) for connection in connections[1:])
+        assert all(waited > 0.009 for waited in turns[1:])  # not earlier than a period, less the clock's grain
+        done = len(turns)
         await asyncio.sleep(0.03)
-        assert len(slices) == turns
+        assert len(turns) == done
 
     asyncio.run(run())
 
 
-def test_connections_are_dealt_evenly() -> None:
-    sweep = Sweep(60, lambda late: None)
-    for _ in range(SLICES * 3):
-        sweep.add(Counting())
-    assert [len(connections) for connections in sweep._slices] == [3] * SLICES
+@pytest.mark.parametrize(("connections", "turns"), [(0, 1), (1, 1), (1, 1), (TOGETHER, 1), (TOGETHER * 5 + 1, 5)])
+def test_many_connections_are_read_in_turns(connections: int, turns: int) -> None:
+    async def run() -> None:
+        together: list[int] = []
+        sweep = Sweep(20, lambda late, waited: together.append(sum(map(len, counted)) - sum(together)))
+        counting = [Counting() for _ in range(connections)]
+        counted = [connection.times for connection in counting]
+        for connection in counting:
+            sweep.add(connection)
+        sweep.start()
+        async with asyncio.timeout(30):
+            while len(together) < 3 * turns:
+                await asyncio.sleep(0.005)
+        sweep.stop()
+        for period in range(3):
+            assert sum(together[period * turns : (period + 1) * turns]) == connections
+        assert max(together) <= -(-connections // turns)
+        assert sweep._turns == turns
+
+    asyncio.run(run())
+
+
+def test_turns_become_more_at_once_and_fewer_only_when_far_fewer_are_needed() -> None:
+    sweep = Sweep(60, lambda late, waited: None)
+    told = []
+    for connections in (199, 201, 199, 160, 149, 900, 3000, 801, 700, 0):
+        sweep._turns = sweep._turns_for(connections)
+        told.append(sweep._turns)
+    assert told == [1, 2, 2, 2, 1, 5, 5, 5, 5, 1]
 
 
 def test_a_sweep_that_never_began_can_be_stopped() -> None:
-    Sweep(60, lambda late: None).stop()
+    Sweep(60, lambda late, waited: None).stop()
+
+
+def test_who_has_more_to_read_comes_again_before_its_next_turn() -> None:
+    async def run() -> None:
+        sweep = Sweep(500, lambda late, waited: None)
+        hungry, sated, leaving = Counting(hungry=10), Counting(), Counting(hungry=10_000)
+        for connection in (hungry, sated, leaving):
+            sweep.add(connection)
+        sweep.start()
+        async with asyncio.timeout(30):
+            while len(hungry.times) < 11:
+                await asyncio.sleep(0.005)
+        assert len(sated.times) < len(hungry.times)
+        sweep.remove(leaving)
+        seen = len(leaving.times)
+        await asyncio.sleep(0.3)
+        sweep.stop()
+        assert len(leaving.times) == seen
+
+    asyncio.run(run())
+
+
+def test_one_that_raises_does_not_end_the_sweep() -> None:
+    class Raising:
+        def sweep(self, now: float) -> bool:
+            raise ValueError("a mistake")
+
+    async def run() -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        sweep = Sweep(5, lambda late, waited: None)
+        connection = Counting()
+        sweep.add(Raising())
+        sweep.add(connection)
+        sweep.start()
+        async with asyncio.timeout(30):
+            while len(connection.times) < 5 or len(told) < 3:
+                await asyncio.sleep(0.005)
+        sweep.stop()
+
+    asyncio.run(run())

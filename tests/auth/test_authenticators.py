@@ -11,8 +11,8 @@ from receiver.auth import AUTHENTICATORS, open_authenticator
 from receiver.auth.authenticator import Credentials, SigningKey, Upgrade
 from receiver.auth.token_digest import token_digest
 from receiver.auth.twilio_signature import HEADER, signature
-from receiver.config import Source
 from receiver.errors import AccessDenied
+from receiver.sources import Source
 
 
 def test_every_authenticator_that_can_be_configured_is_registered_under_its_name() -> None:

@@ -191,3 +191,12 @@ def test_that_captures_are_on_is_said() -> None:
         when = { capture = "yes" }
     """)
     assert "every source  when capture = yes: all that is said is kept" in result.stdout
+
+
+def test_a_certificate_is_looked_at() -> None:
+    tls = Path(__file__).parents[1] / "asgi" / "tls"
+    text = '[server.tls]\ncertificate = "{}"\nkey = "{}"\n'
+    good = run(text.format(tls / "certificate.pem", tls / "key.pem"))
+    assert good.exit_code == 0 and "https://0.0.0.0:8080" in good.stdout
+    bad = run(text.format(tls / "certificate.pem", tls / "other_key.pem"))
+    assert bad.exit_code == 2 and "server.tls.key: is not the key of" in bad.output

@@ -23,6 +23,11 @@ from receiver.errors import ConfigError
 from receiver.simulate import SPEECH, Call, Outcome, speak
 
 TOKEN = "a-token-of-the-tests"
+LOADED = """
+import sys
+async def sink(stream, events):
+    (stream.directory / "loaded").write_text(" ".join(sys.modules))
+"""
 NOTING = "async def sink(stream, events):\n    (stream.directory / '{name}').touch()\n"
 
 
@@ -216,6 +221,21 @@ def test_two_sinks_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="already") as clash:
         with_sinks(Config(), ["/a/notes.py", "/b/notes.py"])
     assert clash.value.key == "sinks.notes"
+
+
+def test_a_first_stream_waits_for_nothing_to_load_that_serving_does_not_need(tmp_path: Path) -> None:
+    """A start takes as long as its imports: what reads files, draws, calls or decodes what nobody sent is not there."""
+    (tmp_path / "mine.py").write_text(LOADED)
+    with serving(tmp_path, "--sink", "./mine.py", RECEIVER_TOKEN=TOKEN) as process:
+        assert call(line(process, "listening"), TOKEN).ok
+        stopped(process)
+    (file,) = tmp_path.glob("recordings/*/*/loaded")
+    loaded = set(file.read_text().split())
+    assert {"receiver.asgi.receiver", "receiver_plugins.wav"} <= loaded
+    libraries = {"soundfile", "matplotlib", "PIL", "av", "G722", "rich.progress", "websockets.asyncio.client", "pytest"}
+    assert loaded & libraries == set()
+    ours = {"simulate", "inspection", "offline", "waveform", "testing", "media.pyav", "cli.demo"}
+    assert loaded & {f"receiver.{name}" for name in ours} == set()
 
 
 def test_help_says_what_it_does(tmp_path: Path) -> None:

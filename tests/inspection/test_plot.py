@@ -116,7 +116,7 @@ def test_it_is_loaded_for_a_picture_and_never_pyplot(lab: ModuleType, tmp_path: 
     program = """
 import sys
 from pathlib import Path
-import receiver.cli
+import receiver.cli.inspect
 from receiver.inspection.folder import inspect
 report = inspect(Path(sys.argv[1]))
 assert "matplotlib" not in sys.modules

@@ -19,6 +19,7 @@ from receiver.config import SinkConfig
 from receiver.errors import ConfigError
 from receiver.events import Annotation, Ended, EndReason, Event, Frame, TrackCounters
 from receiver.records import Record, Refused
+from receiver.sinks.each import each
 from receiver.sinks.hub import Hub
 from receiver.sinks.listeners import Listeners
 from receiver.sinks.sink import Plugin
@@ -32,6 +33,11 @@ async def everything(stream: Stream, events: AsyncIterator[Event]) -> None:
     seen = TOWN.seen.setdefault(stream.sink, [])
     async for event in events:
         seen.append(event)
+
+
+async def handed(stream: Stream, events: AsyncIterator[Event]) -> None:
+    """Has everything handed to it."""
+    await each(events, TOWN.seen.setdefault(stream.sink, []).append)
 
 
 def plain_everything(stream: Stream, events: Iterator[Event]) -> None:
@@ -79,6 +85,13 @@ async def gated(stream: Stream, events: AsyncIterator[Event]) -> None:
     while not TOWN.go.is_set():
         await asyncio.sleep(0.002)
     await everything(stream, events)
+
+
+async def gated_handed(stream: Stream, events: AsyncIterator[Event]) -> None:
+    """The same, and then has everything handed to it."""
+    while not TOWN.go.is_set():
+        await asyncio.sleep(0.002)
+    await handed(stream, events)
 
 
 async def blocking(stream: Stream, events: AsyncIterator[Event]) -> None:
@@ -140,6 +153,19 @@ async def tripping(stream: Stream, events: AsyncIterator[Event]) -> None:
             raise ValueError("tripped")
 
 
+async def handed_tripping(stream: Stream, events: AsyncIterator[Event]) -> None:
+    runs = TOWN.runs.setdefault(stream.sink, [])
+    runs.append([])
+    stream.annotate("run", start=0, end=0, rate=RATE)
+
+    def take(event: Event) -> None:
+        runs[-1].append(event)
+        if TOWN.trips(len(runs), event):
+            raise ValueError("tripped")
+
+    await each(events, take)
+
+
 def plain_tripping(stream: Stream, events: Iterator[Event]) -> None:
     runs = TOWN.runs.setdefault(stream.sink, [])
     runs.append([])
@@ -158,6 +184,16 @@ async def impatient(stream: Stream, events: AsyncIterator[Event]) -> None:
     while not seen or not isinstance(seen[-1], Ended):
         with suppress(TimeoutError):
             seen.append(await asyncio.wait_for(anext(events), 0.001))
+
+
+async def impatient_handed(stream: Stream, events: AsyncIterator[Event]) -> None:
+    """The same, with everything handed to it."""
+    seen = TOWN.seen.setdefault(stream.sink, [])
+    while not TOWN.go.is_set():
+        await asyncio.sleep(0.002)
+    while not seen or not isinstance(seen[-1], Ended):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(each(events, seen.append), 0.001)
 
 
 async def talking(stream: Stream, events: AsyncIterator[Event]) -> None:

@@ -13,7 +13,7 @@ from receiver.events import Cause, Ended, Event, Frame, Gap
 
 RATE = 8000
 LONG = 20.0  # seconds, for what must happen and takes as long as the machine needs
-BOTH = pytest.mark.parametrize("name", ["tripping", "plain_tripping"])
+ALL = pytest.mark.parametrize("name", ["tripping", "handed_tripping", "plain_tripping"])
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def heard(runs: list[list[Event]]) -> list[int]:
     ]
 
 
-@BOTH
+@ALL
 def test_it_goes_on_with_the_event_it_failed_on(tmp_path: Path, town: Any, capture_logs: Any, name: str) -> None:
     town.trips = at(1600, 1760, 4000)
 
@@ -75,7 +75,7 @@ def test_it_goes_on_with_the_event_it_failed_on(tmp_path: Path, town: Any, captu
     assert {line["error"] for line in failures} == {"ValueError: tripped"}
 
 
-@BOTH
+@ALL
 def test_an_event_that_it_always_fails_on_ends_it(tmp_path: Path, town: Any, capture_logs: Any, name: str) -> None:
     town.trips = lambda run, event: isinstance(event, Frame) and event.start == 320
 
@@ -118,7 +118,7 @@ def test_whatever_it_raises_it_is_started_again(
     asyncio.run(run())
 
 
-@BOTH
+@ALL
 def test_the_end_is_given_to_the_next_run_as_well(tmp_path: Path, town: Any, name: str) -> None:
     town.trips = lambda run, event: run == 1 and isinstance(event, Ended)
 
@@ -134,7 +134,7 @@ def test_the_end_is_given_to_the_next_run_as_well(tmp_path: Path, town: Any, nam
     assert gap == Gap("inbound", 0, 8000, RATE, Cause.DROPPED) and isinstance(end, Ended)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("how", ["abandoned", "too late", "the hub closes"])
 def test_one_that_waits_to_be_started_ends_at_once(
     tmp_path: Path, town: Any, monkeypatch: pytest.MonkeyPatch, name: str, how: str
@@ -151,7 +151,7 @@ def test_one_that_waits_to_be_started_ends_at_once(
             listeners.publish([town.frame(0)])
             hub.flush()
             await town.until(lambda: listeners.all[0].feed.idle)
-            assert hub.room_for_stream() == (name == "tripping")  # its thread is kept for it
+            assert hub.room_for_stream() == (name != "plain_tripping")  # its thread is kept for it
             assert hub.figures()["a"].failures == 1
             assert listeners.healthy
             if how == "too late":
@@ -167,7 +167,7 @@ def test_one_that_waits_to_be_started_ends_at_once(
     asyncio.run(run())
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest", "spill"])
 def test_what_comes_while_it_waits_and_does_not_fit_is_not_lost(
     tmp_path: Path, town: Any, monkeypatch: pytest.MonkeyPatch, name: str, overflow: str

@@ -14,7 +14,7 @@ from receiver.events import Annotation, Cause, Digit, Ended, Event, Frame, Gap
 
 RATE = 8000
 LONG = 20.0  # seconds, for what must happen and takes as long as the machine needs
-BOTH = pytest.mark.parametrize("name", ["gated", "plain_waiting"])
+ALL = pytest.mark.parametrize("name", ["gated", "gated_handed", "plain_waiting"])
 
 
 def whole(events: list[Event], slices: int) -> None:
@@ -26,7 +26,7 @@ def whole(events: list[Event], slices: int) -> None:
     assert isinstance(events[-1], Ended)
 
 
-@pytest.mark.parametrize("name", ["gated", "plain_waiting", "impatient"])
+@pytest.mark.parametrize("name", ["gated", "gated_handed", "plain_waiting", "impatient", "impatient_handed"])
 def test_one_that_is_stuck_for_a_while_catches_up_and_misses_nothing(tmp_path: Path, town: Any, name: str) -> None:
     kept = town.Kept()
 
@@ -56,7 +56,7 @@ def test_one_that_is_stuck_for_a_while_catches_up_and_misses_nothing(tmp_path: P
     assert said == list(range(0, 1000, 10))
 
 
-@BOTH
+@ALL
 def test_what_was_still_being_written_at_the_end_is_waited_for(tmp_path: Path, town: Any, name: str) -> None:
     kept = town.Kept()
 
@@ -76,7 +76,7 @@ def test_what_was_still_being_written_at_the_end_is_waited_for(tmp_path: Path, t
     whole(town.seen["a"], 100)
 
 
-@BOTH
+@ALL
 def test_what_is_not_kept_is_dropped_and_counted(tmp_path: Path, town: Any, name: str) -> None:
     kept = town.Kept()
 
@@ -96,7 +96,7 @@ def test_what_is_not_kept_is_dropped_and_counted(tmp_path: Path, town: Any, name
     assert town.samples(town.seen["a"]) == 3200
 
 
-@BOTH
+@ALL
 def test_one_that_is_cancelled_while_its_history_is_read_ends_and_lets_it_go_after(
     tmp_path: Path, town: Any, name: str
 ) -> None:

@@ -78,7 +78,7 @@ def test_all_feeds_together_are_waited_for_as_well(tmp_path: Path, town: Any) ->
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("name", ["gated", "plain_waiting"])
+@pytest.mark.parametrize("name", ["gated", "gated_handed", "plain_waiting"])
 def test_it_waits_as_long_as_a_sink_takes_nothing(tmp_path: Path, town: Any, name: str) -> None:
     async def run() -> None:
         async with town.hub_of(a=town.use(name, buffer_s=0.1)) as hub:

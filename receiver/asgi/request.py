@@ -1,0 +1,159 @@
+"""uvicorn's HTTP protocol, for a port that anybody can reach: one request for each connection, in time, in bounds.
+
+TCP ─► Opening (deadline, room) ─► RequestHead (400 … 505) ─┬─► WebSocket protocol, which ends the opening
+                                                            └─► application ─► answer ─► Lingering
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+import h11
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from receiver.asgi.edge import Edge
+from receiver.asgi.lingering import Lingering
+from receiver.asgi.opening import Opening, Openings
+from receiver.asgi.request_head import RequestHead
+from receiver.errors import AccessDenied
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+
+class HttpProtocol(H11Protocol):
+    """Until the upgrade. ``openings`` are those of the listener; ``refused`` hears our word for every refusal."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        edge: Edge = Edge(),  # noqa: B008 - frozen
+        openings: Openings | None = None,
+        refused: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._accepted = self.loop.time()  # made when a connection is accepted, before any TLS
+        self._openings = Openings(edge.handshakes, edge.open_timeout_s) if openings is None else openings
+        self._refused = refused
+        self._head: RequestHead | None = RequestHead(header_bytes=edge.header_bytes, headers=edge.headers)
+        self._upgrade = False
+        self._opening: Opening | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Its time runs."""
+        super().connection_made(transport)
+        self._opening = self._openings.begin(self._accepted, self._over)
+
+    def data_received(self, data: bytes) -> None:
+        """The head is read by us first, and by h11 when nothing is wrong with it."""
+        head = self._head
+        if head is None:
+            super().data_received(data)
+            return
+        try:
+            if head.feed(data):
+                self._head, self._upgrade = None, head.upgrade
+                super().data_received(head.text())
+        except AccessDenied as denied:
+            self._refuse(denied)
+
+    def handle_events(self) -> None:
+        """An answer ends the connection, and says so."""
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:  # its task has not run yet
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
+            self.cycle.transport = cast(asyncio.Transport, _Answering(self.transport, self._hang_up))
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The opening goes over to the WebSocket protocol as its ``deadline``: to cancel once it has answered."""
+        make = cast(Callable[..., Any], self.ws_protocol_class)
+        opening, transport = self._opening, self.transport
+
+        def made(**settings: Any) -> Any:
+            protocol = make(**settings)
+            protocol.deadline = opening
+            if opening is not None:
+                opening.over = lambda in_time: transport.abort()
+            return protocol
+
+        self.ws_protocol_class = cast(Any, made)
+        super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """For what h11 finds: in our words, and to nobody who is being answered already."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self._hang_up()
+                return
+        self._refuse(AccessDenied(400, "request_unreadable"))
+
+    def on_response_complete(self) -> None:
+        """There is no second request to wait for."""
+        self.server_state.total_requests += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Make room."""
+        super().connection_lost(exc)
+        if self._opening is not None:
+            self._opening.cancel()
+
+    def _should_upgrade(self) -> bool:
+        """By all ``Connection`` headers, not by the last; and what else somebody wants to upgrade to is not logged."""
+        return self._upgrade and self.ws_protocol_class is not None
+
+    def _over(self, in_time: bool) -> None:
+        if in_time and self._head is not None and self._head.begun:
+            self._refuse(AccessDenied(408, "request_timeout"))
+        else:
+            self._refused("open_timeout" if in_time else "handshakes")
+            self.transport.abort()
+
+    def _refuse(self, denied: AccessDenied) -> None:
+        self._refused(denied.reason)
+        status = HTTPStatus(denied.status)
+        body = f"{status.phrase}\n".encode()
+        fields = {
+            **{
+                name.decode("latin-1").title(): value.decode("latin-1")
+                for name, value in self.server_state.default_headers
+            },
+            **denied.headers,
+            "Content-Type": "text/plain; charset=utf-8",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        head = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in fields.items())]
+        self.transport.write("\r\n".join([*head, "", ""]).encode("latin-1") + body)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Nothing more is read or said; the opening lasts until the connection is gone."""
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self.connections.discard(self)
+        opening, transport = self._opening, self.transport
+        if opening is not None:
+            opening.over = lambda in_time: transport.abort()
+        Lingering(transport, self.connections, lambda: opening.cancel() if opening is not None else None)
+
+
+class _Answering:
+    """The transport as an answer sees it: to close it is to hang up."""
+
+    def __init__(self, transport: asyncio.Transport, hang_up: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = hang_up

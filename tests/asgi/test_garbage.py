@@ -1,0 +1,77 @@
+"""Full collections wait for a quiet moment, though not for ever."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from receiver.asgi.garbage import INCREMENTAL, Garbage
+
+
+class Knot:
+    """Refers to itself, and is gone with a garbage collection alone."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def old_knot() -> "weakref.ref[Knot]":
+    """A knot that no collection of young objects looks at any more."""
+    knot = Knot()
+    for generation in (0, 1):
+        gc.collect(generation)
+    return weakref.ref(knot)
+
+
+async def is_gone(knot: "weakref.ref[Knot]", within_s: float) -> bool:
+    deadline = asyncio.get_running_loop().time() + within_s
+    while knot() is not None and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.01)
+    return knot() is None
+
+
+def test_what_there_was_is_looked_at_no_more_and_all_is_as_before_in_the_end() -> None:
+    async def run() -> None:
+        garbage = Garbage(lambda: 0)
+        frozen = gc.get_freeze_count()
+        garbage.start()
+        assert gc.get_freeze_count() > frozen
+        garbage.stop()
+
+    threshold = gc.get_threshold()
+    asyncio.run(run())
+    assert gc.get_threshold() == threshold
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.skipif(INCREMENTAL, reason="this Python collects old objects in portions by itself")
+def test_old_garbage_waits_for_a_quiet_moment() -> None:
+    async def run() -> None:
+        live = 1
+        garbage = Garbage(lambda: live, look_s=0.02)
+        garbage.start()
+        try:
+            knot = old_knot()
+            assert not await is_gone(knot, 0.3)
+            live = 0
+            assert await is_gone(knot, 20)
+            quiet = old_knot()  # nothing has been received since: there is nothing to collect
+            assert not await is_gone(quiet, 0.3)
+        finally:
+            garbage.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(INCREMENTAL, reason="this Python collects old objects in portions by itself")
+def test_a_process_that_is_never_quiet_is_collected_as_well() -> None:
+    async def run() -> None:
+        garbage = Garbage(lambda: 1, look_s=0.02, overdue_s=0.1)
+        garbage.start()
+        try:
+            assert await is_gone(old_knot(), 20)
+        finally:
+            garbage.stop()
+
+    asyncio.run(run())
