@@ -224,7 +224,8 @@ class Connection:
         except Exception:
             now = self._loop.time()
             self.sweep(now)  # what arrived before counts here as well
-            self._hung_up.set_result(None)
+            if not self._hung_up.done():
+                self._hung_up.set_result(None)
             self._mistake(now)
 
     def _hang_up(self, how: ConnectionEnd) -> None:

@@ -63,6 +63,11 @@ class FrameReader:
         self._parts: list[bytes] | None = None  # of a message in fragments
         self._text = False
 
+    @property
+    def midway(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self.held or self._owed)
+
     def allow(self, controls: int | None) -> None:
         """From here on take so many pings, and pongs that nobody asked for, and fail at the next (1008); None: any."""
         self._controls = controls

@@ -14,23 +14,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import sys
-from email.utils import formatdate
-from http.client import responses
 from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import unquote
 
 import uvicorn
-from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import ClientDisconnected, is_ssl
 from uvicorn.server import ServerState
-from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from receiver.asgi.edge import Edge
 from receiver.asgi.frames import Data, FrameReader
+from receiver.asgi.life import Act, Life, have_kernel_watch
+from receiver.asgi.upgrade import refusal, scope_of
 from receiver.asgi.wire import EXTENSION, End, Wire, lost_by
 from receiver.events import EndReason
 from receiver.logs import logger
@@ -46,12 +43,6 @@ UNREAD_BYTES = 65_536
 
 MESSAGE_BYTES = 64
 """What a message costs beside what is in it, about."""
-
-STEADY_READS = 5
-"""From so many reads with messages on, a silence longer than any before is a sign."""
-
-GRACE_S = 0.25
-"""Before a connection counts as dead, what waits in the kernel is read: it may be us who did not look."""
 
 _log = logger("receiver.protocol")
 _silent = logging.getLogger("receiver.websockets")  # what the parser would say of every frame and handshake
@@ -77,16 +68,12 @@ class WebSocketProtocol(asyncio.Protocol):
         "_denial",
         "_edge",
         "_gone",
-        "_heard_at",
-        "_longest_silence",
+        "_life",
         "_loop",
-        "_ping_at",
         "_reader",
         "_reading_paused",
-        "_reads",
         "_response",
         "_scope",
-        "_spoke_at",
         "_state",
         "_timer",
         "_transport",
@@ -125,10 +112,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._edge = edge
         self._connection = ServerProtocol(max_size=edge.message_bytes, logger=_silent)
         self._reader: FrameReader
+        self._life: Life
         self._transport: asyncio.Transport
         self._scope: dict[str, Any] | None = None
         self._response: Response | None = None
-        self._denial: tuple[int, Headers, bytes] | None = None
+        self._denial: tuple[int, list[tuple[bytes, bytes]], bytes] | None = None
         self._connect_told = False
         self._accepted = False
         self._gone = False  # so is the transport
@@ -138,9 +126,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._reading_paused = False
         self._wire: Wire | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ping_at = self._heard_at = self._spoke_at = self._window_until = 0.0
-        self._longest_silence = 0.0
-        self._reads = 0
+        self._window_until = 0.0
 
     # What the event loop calls.
 
@@ -211,17 +197,13 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def received(self, data: bytes | bytearray, size: int, now: float) -> list[Data]:
         """Read what arrived: what was held and ``size`` bytes in all. After our own close it is not for anybody."""
-        self._heard_at = now
+        self._life.heard_at = now
         if now >= self._window_until:
             self._window_until = now + 1
             self._reader.allow(max(1, round(self._edge.pings_per_s)))
         messages = self._reader.read(data, size)
         if messages:
-            silence = now - self._spoke_at
-            if silence > self._longest_silence:
-                self._longest_silence = silence
-            self._spoke_at = now
-            self._reads += 1
+            self._life.spoke(now)
         if self._connection.writes:
             self._send_out()
         if self.end is not None:
@@ -270,29 +252,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._response.status_code != 101:
             self._answer(self._response)
             return
-        path, _, query = request.path.partition("?")
-        self._scope = {
-            "type": "websocket",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self._transport) else "ws",
-            "server": get_local_addr(self._transport),
-            "client": get_remote_addr(self._transport),
-            "root_path": "",
-            "path": unquote(path),
-            "raw_path": path.encode("ascii"),
-            "query_string": query.encode("ascii"),
-            "headers": [
-                (name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()
-            ],
-            "subprotocols": [
-                offered.strip()
-                for header in request.headers.get_all("Sec-WebSocket-Protocol")
-                for offered in header.split(",")
-            ],
-            "state": self._app_state.copy(),
-            "extensions": {"websocket.http.response": {}},
-        }
+        self._scope = scope_of(request, self._transport, self._app_state)
         if self._can_be_taken():
             self._scope["extensions"][EXTENSION] = {"take": self._take_over}
         task = self._loop.create_task(self._run(self._scope))
@@ -323,14 +283,13 @@ class WebSocketProtocol(asyncio.Protocol):
         self._response = None
         self._accepted = True
         self._send_out()
+        self._in_time()
         # A new one: the parser of the old one keeps the request for as long as it lives.
+        self._connection.parser.close()
         self._connection = ServerProtocol(state=OPEN, max_size=self._edge.message_bytes, logger=_silent)
         self._reader = FrameReader(self._connection, fragments=self._edge.fragments)
-        self._in_time()
-        now = self._loop.time()
-        self._heard_at = self._spoke_at = now
-        self._ping_at = now + self._edge.ping_interval_s
-        self._watch_peer()
+        self._life = Life(self._edge, self._reader, self._loop.time())
+        have_kernel_watch(self._transport.get_extra_info("socket"), self._edge.dead_after_s)
         self._look()
 
     def _answer(self, response: Response) -> None:
@@ -371,14 +330,14 @@ class WebSocketProtocol(asyncio.Protocol):
 
     async def send(self, message: Any) -> None:
         """ASGI's ``send``. Raises ClientDisconnected, an OSError, once the connection is over."""
-        if self._writable is not None:
-            await self._writable
         kind = message["type"]
+        if self._writable is not None and kind != "websocket.close":  # to close waits for no peer
+            await self._writable
         if self._denial is not None and kind == "websocket.http.response.body":
             status, headers, body = self._denial
             self._denial = status, headers, body + message.get("body", b"")
             if not message.get("more_body", False):
-                self._deny(*self._denial)
+                self._answer(refusal(*self._denial))
         elif self.end is not None or self._transport.is_closing():
             raise ClientDisconnected
         elif self._accepted and kind == "websocket.send":
@@ -395,20 +354,9 @@ class WebSocketProtocol(asyncio.Protocol):
         elif not self._accepted and kind == "websocket.close":
             self._answer(self._connection.reject(403, "Forbidden\n"))
         elif not self._accepted and self._denial is None and kind == "websocket.http.response.start":
-            headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]])
-            self._denial = message["status"], headers, b""
+            self._denial = message["status"], list(message.get("headers", ())), b""
         else:
             raise RuntimeError(f"{kind} cannot be sent now")
-
-    def _deny(self, status: int, headers: Headers, body: bytes) -> None:
-        for name, value in (
-            ("Date", formatdate(usegmt=True)),
-            ("Connection", "close"),
-            ("Content-Length", str(len(body))),
-            ("Content-Type", "text/plain; charset=utf-8"),
-        ):
-            headers.setdefault(name, value)
-        self._answer(Response(status, responses.get(status, ""), headers, body))
 
     # Reading.
 
@@ -496,55 +444,23 @@ class WebSocketProtocol(asyncio.Protocol):
             self._timer.cancel()
         self._timer = self._loop.call_later(self._edge.close_timeout_s, self._transport.abort)
 
-    # Signs of life.
-
-    def _watch_peer(self) -> None:
-        """Have the kernel notice a peer that is gone, for when nothing else can."""
-        raw, seconds = self._transport.get_extra_info("socket"), int(self._edge.dead_after_s)
-        if raw is None or raw.family == getattr(socket, "AF_UNIX", None) or not seconds:
-            return
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (
-            ("TCP_KEEPIDLE", seconds),
-            ("TCP_KEEPINTVL", max(1, seconds // 3)),
-            ("TCP_KEEPCNT", 3),
-            ("TCP_USER_TIMEOUT", seconds * 1000),
-        ):
-            if hasattr(socket, name):  # which of them there are, depends on the system
-                raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-    def _look(self, silent: bool = False) -> None:
-        """Send a ping when it is time; end the connection of a peer that used to be heard of, and is not any more."""
+    def _look(self) -> None:
+        """See whether the peer is there, and ask."""
         if self.end is not None:
             return
-        now, edge = self._loop.time(), self._edge
+        now = self._loop.time()
         if self._reading_paused:  # it is us who do not listen
-            self._heard_at = now
-        dies_at = self._heard_at + edge.dead_after_s if edge.dead_after_s and self._is_steady() else None
-        if dies_at is not None and now >= dies_at:
-            if silent:
-                self._die()
-                return
-            self._timer = self._loop.call_later(GRACE_S, self._look, True)
+            self._life.heard_at = now
+        act, again = self._life.look(now)
+        if act is Act.DIE:
+            self._close(End(EndReason.DEAD, 1001, f"no sign of life for {self._edge.dead_after_s:g} s"))
             return
-        if edge.ping_interval_s and now >= self._ping_at:
+        if act is Act.PING:
             self._connection.send_ping(b"")
             self._reader.asked += 1
             self._send_out()
-            self._ping_at = now + edge.ping_interval_s
-        times = [self._ping_at] if edge.ping_interval_s else []
-        times += [now + edge.dead_after_s] if dies_at is None and edge.dead_after_s else []
-        times += [dies_at] if dies_at is not None else []
-        if times:
-            self._timer = self._loop.call_at(max(min(times), now + 0.001), self._look)
-
-    def _is_steady(self) -> bool:
-        """Whether silence means something: the peer answers pings, or has never been silent for so long before."""
-        return self._reader.ponged or (self._reads >= STEADY_READS and self._longest_silence < self._edge.dead_after_s)
-
-    def _die(self) -> None:
-        text = f"no sign of life for {self._edge.dead_after_s:g} s"
-        self._close(End(EndReason.DEAD, 1001, text))
+        if again is not None:
+            self._timer = self._loop.call_at(again, self._look)
 
 
 def end_of(scope: Mapping[str, Any], disconnect: Mapping[str, Any]) -> End:

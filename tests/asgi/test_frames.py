@@ -283,6 +283,31 @@ def test_after_a_failure_that_was_asked_for_nothing_more_is_read() -> None:
         assert (peer.closed_with, peer.reader.over) == (1008, True)
 
 
+def test_a_pong_that_was_asked_for_is_not_counted() -> None:
+    peer = Peer()
+    peer.reader.allow(1)
+    peer.reader.asked = 2
+    assert peer.send(frame(FIN | PONG) * 3 + text("a")) == ["a"]
+    assert (peer.reader.asked, peer.reader.over) == (0, False)
+    assert peer.send(frame(FIN | PONG) + text("b")) == []
+    assert peer.closed_with == 1008
+
+
+@pytest.mark.parametrize("first", [FIN | TEXT, FIN | BINARY, FIN | PING, TEXT, CONT])
+@pytest.mark.parametrize("length", [1, 100, 200])
+def test_it_is_told_whether_a_frame_has_begun_and_not_ended(first: int, length: int) -> None:
+    peer = Peer()
+    if first == CONT:
+        peer.send(frame(TEXT, b"x"))
+    data = frame(first, b"x" * min(length, 125 if first == FIN | PING else length))
+    assert not peer.reader.midway
+    for place in range(len(data) - 1):
+        peer.send(data[place : place + 1])
+        assert peer.reader.midway
+    peer.send(data[-1:])
+    assert not peer.reader.midway
+
+
 def test_our_own_close_frame_ends_nothing_until_the_peer_answers_it() -> None:
     peer = Peer()
     peer.connection.send_close(1000)
@@ -395,6 +420,7 @@ bounds = st.builds(
     message_bytes=st.sampled_from([1024, 1024, 65_536, None]),
     fragments=st.sampled_from([128, 20, 3, 1]),
     controls=st.sampled_from([None, None, 10, 1, 0]),
+    asked=st.integers(0, 3),
 )
 
 

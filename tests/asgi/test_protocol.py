@@ -436,6 +436,20 @@ def test_a_steady_peer_that_falls_silent_is_dead(reading: Reading) -> None:
 
 
 @both_ways
+def test_a_peer_that_falls_silent_within_a_frame_is_dead(reading: Reading) -> None:
+    async def run() -> None:
+        app = App(reading)
+        async with serving(app, LIFE) as port:
+            _, writer = await opened(port)
+            writer.write(text("whole") + text("half of it")[:7])
+            assert (await app.end()).reason is EndReason.DEAD
+            writer.close()
+        assert app.heard == ["whole"]
+
+    asyncio.run(run())
+
+
+@both_ways
 def test_a_peer_that_has_answered_pings_and_does_not_any_more_is_dead(reading: Reading) -> None:
     async def run() -> None:
         app = App(reading)
