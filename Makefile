@@ -5,6 +5,12 @@ VENV ?= .venv
 PYTHON ?=
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
+# Extra arguments for the benchmark; docs/performance.md has them all.
+BENCH ?=
+
+# How often make fuzz calls each of its targets.
+FUZZ_RUNS ?= 1000000
+
 # Extra arguments for pytest, e.g. make test PYTEST_ARGS="tests/media -x"
 PYTEST_ARGS ?=
 
@@ -17,7 +23,7 @@ export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system check format bench lock clean
+.PHONY: help setup demo test test-system check format bench fuzz conformance lock clean
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
@@ -62,8 +68,20 @@ format: $(READY) ## put the code into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure
-	@set -e; for benchmark in benchmarks/*.py; do echo "$$benchmark"; $(BIN)/python "$$benchmark"; done
+bench: $(READY) ## measure everything (20 minutes, Linux, cc); BENCH="--quick" for 8, BENCH="--only P1 P3" for some
+	@$(BIN)/python benchmarks/bench.py $(BENCH)
+
+fuzz: $(READY) ## feed what reads peers' bytes with anything, FUZZ_RUNS times, guided by coverage (atheris)
+	@$(BIN)/python -c "import atheris" 2>/dev/null \
+	    || $(BIN)/python -m pip install --quiet --quiet --only-binary :all: atheris 2>/dev/null \
+	    || { echo "Nothing was fuzzed: there is no wheel of atheris for $$($(BIN)/python --version) here." >&2; \
+	         echo "Another Python may have one: make fuzz PYTHON=python3.13 VENV=.venv-3.13" >&2; exit 1; }
+	@set -e; for target in fuzzing/fuzz_*.py; do \
+	    echo "$$target: $(FUZZ_RUNS) runs"; $(BIN)/python $$target -runs=$(FUZZ_RUNS) -verbosity=0 -print_final_stats=1; \
+	done
+
+conformance: $(READY) ## run the Autobahn test suite against the listener (needs a Python 2.7; says so where there is none)
+	@$(BIN)/python conformance/run.py
 
 lock: $(READY) ## resolve the dependencies anew, and write their hashes
 	@$(BIN)/python -m pip install --quiet --quiet uv
@@ -74,8 +92,8 @@ lock: $(READY) ## resolve the dependencies anew, and write their hashes
 
 clean: ## remove the environment and what tools left behind
 	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.*
-	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	@find receiver plugins tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf fuzzing/corpus .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find receiver plugins tests benchmarks fuzzing conformance -name __pycache__ -prune -exec rm -rf {} +
 
 NEW_ENOUGH = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 

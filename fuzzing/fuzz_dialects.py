@@ -1,19 +1,13 @@
 """Any text is a Message or a ProtocolError, in every dialect, before and after its start; never anything else.
 
-pip install atheris
-python fuzzing/fuzz_dialects.py -runs=1000000 -max_len=4096
+python fuzzing/fuzz_dialects.py -runs=1000000
 """
 
 from __future__ import annotations
 
-import sys
+from target import fuzz, instrumented
 
-try:
-    import atheris
-except ModuleNotFoundError:
-    sys.exit("fuzz_dialects needs atheris: pip install atheris")
-
-with atheris.instrument_imports(include=["receiver"]):
+with instrumented("receiver"):
     from receiver.dialects import DIALECTS, open_dialect
     from receiver.dialects.messages import Message
     from receiver.errors import ProtocolError
@@ -59,6 +53,7 @@ def test_one_input(data: bytes) -> None:
                     raise AssertionError(message)
 
 
+SEEDS = tuple(bytes((choice, place, 0)) for choice in range(len(MESSAGES)) for place in (0, 100, 255))
+
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, test_one_input)
-    atheris.Fuzz()
+    fuzz(test_one_input, "dialects", SEEDS, max_len=4096)

@@ -65,8 +65,8 @@ class FrameReader:
 
     @property
     def midway(self) -> bool:
-        """Whether a frame has begun and not ended."""
-        return bool(self.held or self._owed)
+        """Whether a message has begun and not ended."""
+        return bool(self.held or self._owed or self._parts)
 
     def allow(self, controls: int | None) -> None:
         """From here on take so many pings, and pongs that nobody asked for, and fail at the next (1008); None: any."""

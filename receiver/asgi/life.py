@@ -1,6 +1,6 @@
 """Signs of life: when to ask a peer whether he is there, and when he is not any more. No I/O, no clock.
 
-Any byte is a sign. Silence means something only of a peer that answers pings, that is within a frame, or that never was
+Any byte is a sign. Silence means something only of a peer that answers pings, that is within a message, or that never was
 silent for so long before; platforms suppress silence and put calls on hold. Of the others the kernel says when they are
 gone: see ``have_kernel_watch``.
 """

@@ -110,8 +110,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._edge = edge
-        self._connection = ServerProtocol(max_size=edge.message_bytes, logger=_silent)
-        self._reader: FrameReader
+        self._connection = ServerProtocol(state=OPEN, max_size=edge.message_bytes, logger=_silent)
+        self._reader = FrameReader(self._connection, fragments=edge.fragments)
         self._life: Life
         self._transport: asyncio.Transport
         self._scope: dict[str, Any] | None = None
@@ -136,7 +136,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._state.connections.add(self)  # type: ignore[arg-type]  # it names uvicorn's own classes
 
     def data_received(self, data: bytes) -> None:
-        """Called with the upgrade request first, then with what arrives while nobody has taken the connection over."""
+        """Called with what arrives while nobody has taken the connection over."""
         if self._accepted:
             if not self._reader.over:
                 held = self._reader.held
@@ -147,11 +147,7 @@ class WebSocketProtocol(asyncio.Protocol):
         elif self._scope is not None:
             self._answer(self._connection.reject(400, "Frames before the handshake was over.\n"))
         else:
-            self._connection.receive_data(data)
-            for event in self._connection.events_received():
-                if isinstance(event, Request):
-                    self._begin(event)
-            self._send_out()  # what the parser itself answers to a request that it does not read
+            self._read_request(data)
 
     def eof_received(self) -> None:
         """The peer sends no more; the transport closes, since nothing is answered here."""
@@ -247,7 +243,18 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # The handshake.
 
-    def _begin(self, request: Request) -> None:
+    def _read_request(self, data: bytes) -> None:
+        """Where another HTTP protocol than ours hands the connection over, with the request as text."""
+        parser = ServerProtocol(logger=_silent)
+        parser.receive_data(data)
+        for event in parser.events_received():
+            if isinstance(event, Request):
+                self.begin(event)
+                return
+        self._last_words(b"".join(parser.data_to_send()))  # what it answers to what it does not take for a request
+
+    def begin(self, request: Request) -> None:
+        """The request to upgrade: whoever has made the connection calls this after ``connection_made``."""
         self._response = self._connection.accept(request)
         if self._response.status_code != 101:
             self._answer(self._response)
@@ -279,26 +286,25 @@ class WebSocketProtocol(asyncio.Protocol):
             response.headers[name.decode("latin-1")] = value.decode("latin-1")
         if message.get("subprotocol"):
             response.headers["Sec-WebSocket-Protocol"] = message["subprotocol"]
-        self._connection.send_response(response)
+        self._transport.write(response.serialize())
         self._response = None
         self._accepted = True
-        self._send_out()
         self._in_time()
-        # A new one: the parser of the old one keeps the request for as long as it lives.
-        self._connection.parser.close()
-        self._connection = ServerProtocol(state=OPEN, max_size=self._edge.message_bytes, logger=_silent)
-        self._reader = FrameReader(self._connection, fragments=self._edge.fragments)
         self._life = Life(self._edge, self._reader, self._loop.time())
         have_kernel_watch(self._transport.get_extra_info("socket"), self._edge.dead_after_s)
         self._look()
 
     def _answer(self, response: Response) -> None:
         """Answer with an HTTP status, and close."""
+        self._last_words(response.serialize())
+
+    def _last_words(self, data: bytes) -> None:
+        """Say this, and nothing more: there is no connection."""
         self._in_time()
         self._response = None
-        if not self._connection.eof_sent:
-            self._connection.send_response(response)
-        self._send_out()
+        if not self._transport.is_closing():
+            self._transport.write(data)
+            self._say_no_more()
         self.conclude(End(EndReason.ERROR, 1006))
 
     def _in_time(self) -> None:
@@ -432,11 +438,16 @@ class WebSocketProtocol(asyncio.Protocol):
                 return
             if data:
                 self._transport.write(data)
-            elif self._transport.can_write_eof():
-                self._transport.write_eof()
-                self._end_in_time()
             else:
-                self._transport.close()
+                self._say_no_more()
+
+    def _say_no_more(self) -> None:
+        """What was said is received; what the peer still says is read, for a time, or a reset would overtake it."""
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._end_in_time()
+        else:
+            self._transport.close()
 
     def _end_in_time(self) -> None:
         """Whatever the peer does now, the connection is gone soon."""

@@ -15,7 +15,7 @@ from typing import Any, Self
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import Match, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -75,7 +75,9 @@ class Receiver:
         self._late: dict[asyncio.Task[None], OpenStream] = {}
         self._hurried = False
         self._settings = {name: session_settings(config, name) for name in config.sources}
-        self._app = Starlette(routes=[*self._source_routes(), *health_routes(self), *_unknown_paths()])
+        self._streams = self._stream_routes()
+        upgrade = [Route(source.path, _upgrade_required) for source in config.sources.values()]
+        self._app = Starlette(routes=[*upgrade, *health_routes(self)])
         self._app.router.redirect_slashes = False  # another path is an unknown path
 
     async def __aenter__(self) -> Self:
@@ -122,7 +124,16 @@ class Receiver:
         """Serve the sources' paths, /livez and /readyz. Raises RuntimeError before ``async with receiver:``."""
         if not self._entered:
             raise RuntimeError("nothing is received outside of `async with receiver:`; a mounted one needs it too")
-        await self._app(scope, receive, send)
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        for route in self._streams:  # without a framework's layers in between: they cost memory for as long as a call
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                await route.endpoint(WebSocket(scope, receive, send))
+                return
+        await deny(WebSocket(scope, receive, send), AccessDenied(404, "path"))
 
     def settings_of(self, source: str) -> SessionSettings:
         """How streams of a source are read."""
@@ -184,8 +195,8 @@ class Receiver:
             self.registry.limit = room
             log.warning("streams_limited_by_descriptors", streams=room, asked=asked, raise_with="ulimit -n")
 
-    def _source_routes(self) -> list[BaseRoute]:
-        routes: list[BaseRoute] = []
+    def _stream_routes(self) -> list[WebSocketRoute]:
+        routes: list[WebSocketRoute] = []
         for name, source in self.config.sources.items():
             authenticator = open_authenticator(source.auth.use, credentials(self.config, name))
             if source.auth.use == "none":
@@ -198,7 +209,6 @@ class Receiver:
                 attempts=self._attempts,
             )
             routes.append(WebSocketRoute(source.path, self._endpoint(name, handshake)))
-            routes.append(Route(source.path, _upgrade_required))
         return routes
 
     def _endpoint(self, name: str, handshake: Handshake) -> Any:
@@ -233,10 +243,3 @@ def _upgrade_required(request: Request) -> Response:
     """An ordinary request on a stream path: RFC 9110, section 15.5.22."""
     headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
     return PlainTextResponse("This is a WebSocket endpoint.\n", 426, headers)
-
-
-def _unknown_paths() -> list[BaseRoute]:
-    async def unknown(websocket: WebSocket) -> None:
-        await deny(websocket, AccessDenied(404, "path"))
-
-    return [WebSocketRoute("/{path:path}", unknown)]

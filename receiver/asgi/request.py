@@ -11,13 +11,15 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-import h11
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from receiver.asgi.edge import Edge
 from receiver.asgi.lingering import Lingering
 from receiver.asgi.opening import Opening, Openings
+from receiver.asgi.protocol import WebSocketProtocol
 from receiver.asgi.request_head import RequestHead
 from receiver.errors import AccessDenied
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class HttpProtocol(H11Protocol):
-    """Until the upgrade. ``openings`` are those of the listener; ``refused`` hears our word for every refusal."""
+    """Until the upgrade, whose request our own ``ws`` class is handed as it was read.
+
+    ``openings`` are those of the listener; ``refused`` hears our word for every refusal.
+    """
 
     def __init__(
         self,
@@ -45,7 +50,6 @@ class HttpProtocol(H11Protocol):
         self._openings = Openings(edge.handshakes, edge.open_timeout_s) if openings is None else openings
         self._refused = refused
         self._head: RequestHead | None = RequestHead(header_bytes=edge.header_bytes, headers=edge.headers)
-        self._upgrade = False
         self._opening: Opening | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,8 +65,11 @@ class HttpProtocol(H11Protocol):
             return
         try:
             if head.feed(data):
-                self._head, self._upgrade = None, head.upgrade
-                super().data_received(head.text())
+                self._head = None
+                if head.upgrade and self.ws_protocol_class is not None:
+                    self._upgrade(Request(head.target, Headers(head.fields)))
+                else:
+                    super().data_received(head.text())
         except AccessDenied as denied:
             self._refuse(denied)
 
@@ -74,20 +81,18 @@ class HttpProtocol(H11Protocol):
             self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
             self.cycle.transport = cast(asyncio.Transport, _Answering(self.transport, self._hang_up))
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    def _upgrade(self, request: Request) -> None:
         """The opening goes over to the WebSocket protocol as its ``deadline``: to cancel once it has answered."""
-        make = cast(Callable[..., Any], self.ws_protocol_class)
         opening, transport = self._opening, self.transport
-
-        def made(**settings: Any) -> Any:
-            protocol = make(**settings)
-            protocol.deadline = opening
-            if opening is not None:
-                opening.over = lambda in_time: transport.abort()
-            return protocol
-
-        self.ws_protocol_class = cast(Any, made)
-        super().handle_websocket_upgrade(event)
+        make = cast(Callable[..., WebSocketProtocol], self.ws_protocol_class)
+        protocol = make(config=self.config, server_state=self.server_state, app_state=self.app_state, _loop=self.loop)
+        protocol.deadline = opening
+        if opening is not None:
+            opening.over = lambda in_time: transport.abort()
+        self.connections.discard(self)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.begin(request)
 
     def send_400_response(self, msg: str) -> None:
         """For what h11 finds: in our words, and to nobody who is being answered already."""
@@ -110,8 +115,8 @@ class HttpProtocol(H11Protocol):
             self._opening.cancel()
 
     def _should_upgrade(self) -> bool:
-        """By all ``Connection`` headers, not by the last; and what else somebody wants to upgrade to is not logged."""
-        return self._upgrade and self.ws_protocol_class is not None
+        """What h11 is given is no upgrade; and what else somebody wants to upgrade to is not logged."""
+        return False
 
     def _over(self, in_time: bool) -> None:
         if in_time and self._head is not None and self._head.begun:

@@ -17,6 +17,7 @@ MOST_LINE_BYTES = 8_190
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
 _NOT_IN_A_REQUEST_LINE = re.compile(rb"[^\x20-\x7e]")
 _NOT_IN_A_FIELD = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _AUTHORIZATION = b"authorization:"
 
 
@@ -35,6 +36,8 @@ class RequestHead:
         self._lines: list[bytes] = []
         self._size = 0  # of the lines
         self.complete = False
+        self.fields: list[tuple[str, str]] = []
+        """The header fields, once it is complete and asks for a WebSocket."""
         self.upgrade = False
         """Whether it asks for a WebSocket, as RFC 6455, section 4.2.1 has it."""
 
@@ -42,6 +45,11 @@ class RequestHead:
     def begun(self) -> bool:
         """Whether anything has arrived."""
         return bool(self._lines or self._open)
+
+    @property
+    def target(self) -> str:
+        """What is requested, once the request line is there."""
+        return self._lines[0].split(b" ")[1].decode("ascii")
 
     @property
     def method(self) -> bytes:
@@ -117,7 +125,7 @@ class RequestHead:
         for line in lines:
             name, colon, value = line.partition(b":")
             # RFC 9110, section 5.5, and RFC 9112, sections 5.1 and 5.2: also no folded line.
-            if not colon or not name.strip() or name.strip() != name or _NOT_IN_A_FIELD.search(line[:-2]):
+            if not colon or not _NAME.fullmatch(name) or _NOT_IN_A_FIELD.search(line[:-2]):
                 raise AccessDenied(400, "request_unreadable")
             fields.setdefault(name.lower(), []).append(value.strip(b" \t\r\n"))
         if len(fields.get(b"authorization", ())) > 1:
@@ -128,6 +136,9 @@ class RequestHead:
         if b"websocket" in asked:
             self._check_upgrade(request, fields)
             self.upgrade = asked == [b"websocket"] and b"upgrade" in _words(fields.get(b"connection"))
+            self.fields = [
+                (name.decode("ascii"), value.decode("latin-1")) for name, values in fields.items() for value in values
+            ]
 
     def _check_upgrade(self, request: bytes, fields: dict[bytes, list[bytes]]) -> None:
         """RFC 6455, section 4.2.1; nothing may come behind it before it is answered."""
@@ -135,6 +146,8 @@ class RequestHead:
             raise AccessDenied(505, "http_version")
         if self.method != b"GET":
             raise AccessDenied(405, "method", {"Allow": "GET"})
+        if b"host" not in fields:
+            raise AccessDenied(400, "host_missing")
         sizes = set(fields.get(b"content-length", ()))
         if sizes - {b"0"} or b"transfer-encoding" in fields or self._open:  # some devices say that there is no body
             raise AccessDenied(400, "upgrade_with_body")
