@@ -1,8 +1,8 @@
 """Signs of life: when to ask a peer whether he is there, and when he is not any more. No I/O, no clock.
 
-Any byte is a sign. Silence means something only of a peer that answers pings, that is within a message, or that never was
-silent for so long before; platforms suppress silence and put calls on hold. Of the others the kernel says when they are
-gone: see ``have_kernel_watch``.
+Any byte is a sign. Silence means something only of a peer that answers pings, that is within a message, or that never
+was silent for so long before; platforms suppress silence and put calls on hold. Of the others the kernel says when they
+are gone: see ``have_kernel_watch``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from receiver.asgi.frames import FrameReader
 
 STEADY_READS = 5
 """From so many reads with messages on, a silence longer than any before is a sign."""
+
+TALKING = 4
+"""A peer that talks is asked so many times less often."""
 
 GRACE_S = 0.25
 """Before a peer counts as dead, what waits in the kernel is read: it may be us who did not look."""
@@ -36,7 +39,7 @@ class Life:
         "_edge",
         "_grace_until",
         "_longest_silence",
-        "_ping_at",
+        "_pinged_at",
         "_reader",
         "_reads",
         "_spoke_at",
@@ -52,7 +55,7 @@ class Life:
         self._spoke_at = now
         self._longest_silence = 0.0
         self._reads = 0
-        self._ping_at = now + edge.ping_interval_s
+        self._pinged_at = now
         self._suspected_at = now - 1  # the ``heard_at`` that grace was given for
         self._grace_until = now
 
@@ -73,15 +76,21 @@ class Life:
             if now >= self._grace_until:
                 return Act.DIE, None
             return Act.NOTHING, self._grace_until
-        act = Act.NOTHING
-        if edge.ping_interval_s and now >= self._ping_at:
-            self._ping_at = now + edge.ping_interval_s
-            act = Act.PING
-        times = [self._ping_at] if edge.ping_interval_s else []
+        act, times = Act.NOTHING, []
+        if edge.ping_interval_s:
+            if now >= self._ping_due():
+                self._pinged_at = now
+                act = Act.PING
+            times.append(self._ping_due())
         if edge.dead_after_s:
             silent_at = self.heard_at + edge.dead_after_s
             times.append(silent_at if silent_at > now else now + edge.dead_after_s)
         return act, min(times, default=None)
+
+    def _ping_due(self) -> float:
+        """Once an interval while nothing is heard; less often while something is, as proxies look at our side, too."""
+        interval = self._edge.ping_interval_s
+        return min(max(self.heard_at, self._pinged_at) + interval, self._pinged_at + TALKING * interval)
 
     def _is_steady(self) -> bool:
         """Whether his silence means something."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 TURNS = 5
-"""At most so many per period: one sweep over 2,000 sockets takes 40 ms and more at once, and under 10 in five turns."""
+"""At most so many per period: one sweep over 2,000 sockets would hold the loop for 60 ms, each of five for 15."""
 
-TOGETHER = 200
+TOGETHER = 400
 """Connections that are read in one turn before there is another one."""
 
 

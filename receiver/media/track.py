@@ -124,8 +124,9 @@ class Track:
         chunk, stamp, payload = media.chunk, media.timestamp, media.payload
         order = self._order
         # The way of nearly every packet: the next chunk, about where its stamp says. Everything else is sorted.
-        if self._smooth and chunk is not None and chunk == order.expected and stamp is not None and payload:
-            samples = len(payload) // self._unit_bytes if self._unit_bytes else self._samples_of(payload)
+        if self._smooth and chunk == order.expected and chunk is not None and stamp is not None and payload:
+            unit_bytes = self._unit_bytes
+            samples = len(payload) // unit_bytes if unit_bytes else self._samples_of(payload)
             ahead = (stamp - self._zero_ms) * self.rate // 1000 - self.cursor
             if ahead < self._jitter and stamp + 2 * JITTER_MS >= self._last_ms and 0 < samples <= self._most:
                 order.expected = chunk + 1

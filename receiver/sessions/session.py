@@ -61,13 +61,12 @@ class Session:
 
     def receive(self, batch: Sequence[Data], at: float) -> list[Event]:
         """Read messages, in the order of their arrival."""
-        events: list[Event] = []
         if self._accepted_at is None:
             self._accepted_at = at
         limit = self.settings.message_bytes
-        events += self._release(at)  # what has waited too long by now is not to be saved by what comes now
+        events = self._release(at)  # what has waited too long by now is not to be saved by what comes now
         heard = {} if self._tracks is None else self._tracks.heard
-        kept = self.kept
+        kept, dialect = self.kept, self._dialect
         media = 0
         for data in batch:
             if self.reason is not None:
@@ -78,7 +77,7 @@ class Session:
             try:
                 if len(data) > limit:
                     raise LimitExceeded(1009, f"message above {limit} bytes")
-                message = self._dialect.parse(data)
+                message = dialect.parse(data)
                 if type(message) is Media and (track := heard.get(message.track)) is not None:
                     if kept is not None:
                         kept.append(data)
@@ -103,8 +102,8 @@ class Session:
         if media:
             self.kinds["media"] += media
             self._last_media_at = at
-        events += self._drain(at)
-        return events
+        drained = self._drain(at)
+        return events + drained if events else drained
 
     def receive_kept(self, kept: Sequence[Data | int], at: float) -> list[Event]:
         """Read what was kept of messages: a number stands for one that was withheld."""

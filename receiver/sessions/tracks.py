@@ -122,7 +122,8 @@ class Tracks:
         events: list[Event] = []
         rejected = oversized = 0
         for track in self.by_name.values():
-            events += track.drain()
+            drained = track.drain()
+            events = events + drained if events else drained
             rejected += track.rejected
             oversized += track.oversized
         self.rejected, self.oversized = rejected, oversized

@@ -52,6 +52,16 @@ def test_a_peer_is_pinged_once_an_interval_and_may_be_silent_where_that_means_no
     assert Peer().until(21) == ([5, 10, 15, 20], None)
 
 
+def test_a_peer_that_talks_is_asked_less_often() -> None:
+    peer, pings = Peer(), []
+    for number in range(1, 1000):
+        now = number * 0.06
+        peer.says(said(), now)
+        if peer.life.look(now)[0] is Act.PING:
+            pings.append(now)
+    assert pings == pytest.approx([20.04, 40.08], abs=0.01)
+
+
 def test_who_answers_pings_is_there() -> None:
     assert Peer().until(100, answers=True)[1] is None
 

@@ -67,7 +67,7 @@ def test_many_connections_are_read_in_turns(connections: int, turns: int) -> Non
 def test_turns_become_more_at_once_and_fewer_only_when_far_fewer_are_needed() -> None:
     sweep = Sweep(60, lambda late, waited: None)
     told = []
-    for connections in (199, 201, 199, 160, 149, 900, 3000, 801, 700, 0):
+    for connections in (399, 401, 399, 320, 299, 1800, 6000, 1601, 1400, 0):
         sweep._turns = sweep._turns_for(connections)
         told.append(sweep._turns)
     assert told == [1, 2, 2, 2, 1, 5, 5, 5, 5, 1]
