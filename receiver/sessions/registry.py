@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -29,6 +30,7 @@ class Registry:
         self._room = room
         self._live: set[Live] = set()
         self._peer_ids: dict[Live, str] = {}
+        self._streams: Counter[str] = Counter()  # by the peer's id
 
     def __len__(self) -> int:
         return len(self._live)
@@ -46,7 +48,11 @@ class Registry:
     def leave(self, live: Live) -> None:
         """A connection is over, its files are final."""
         self._live.discard(live)
-        self._peer_ids.pop(live, None)
+        stream_id = self._peer_ids.pop(live, None)
+        if stream_id is not None:
+            self._streams[stream_id] -= 1
+            if not self._streams[stream_id]:
+                del self._streams[stream_id]
 
     @property
     def live(self) -> tuple[Live, ...]:
@@ -56,7 +62,8 @@ class Registry:
     def started(self, live: Live, stream_id: str) -> int:
         """A connection's stream started; the answer is how many live streams have this peer's id, itself included."""
         self._peer_ids[live] = stream_id
-        return sum(other == stream_id for other in self._peer_ids.values())
+        self._streams[stream_id] += 1
+        return self._streams[stream_id]
 
     def end_all(self, reason: EndReason) -> None:
         """End every live stream."""
