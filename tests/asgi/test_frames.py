@@ -293,19 +293,19 @@ def test_a_pong_that_was_asked_for_is_not_counted() -> None:
     assert peer.closed_with == 1008
 
 
-@pytest.mark.parametrize("first", [FIN | TEXT, FIN | BINARY, FIN | PING, TEXT, CONT])
+@pytest.mark.parametrize("first", [FIN | TEXT, FIN | BINARY, FIN | PING, TEXT, CONT, FIN | CONT])
 @pytest.mark.parametrize("length", [1, 100, 200])
-def test_it_is_told_whether_a_frame_has_begun_and_not_ended(first: int, length: int) -> None:
+def test_it_is_told_whether_a_message_has_begun_and_not_ended(first: int, length: int) -> None:
     peer = Peer()
-    if first == CONT:
+    assert not peer.reader.midway
+    if first & ~FIN == CONT:
         peer.send(frame(TEXT, b"x"))
     data = frame(first, b"x" * min(length, 125 if first == FIN | PING else length))
-    assert not peer.reader.midway
     for place in range(len(data) - 1):
         peer.send(data[place : place + 1])
         assert peer.reader.midway
     peer.send(data[-1:])
-    assert not peer.reader.midway
+    assert peer.reader.midway != bool(first & FIN)
 
 
 def test_our_own_close_frame_ends_nothing_until_the_peer_answers_it() -> None:
