@@ -169,6 +169,8 @@ class WebSocketProtocol(asyncio.Protocol):
     def _forget(self) -> None:
         """Let go of what refers back to this: a connection that is over is gone without a garbage collection."""
         self._connection.parser.close()
+        if self._connection.parser_exc is not None:
+            self._connection.parser_exc.__traceback__ = None
         if self._scope is not None:
             self._scope["extensions"].pop(EXTENSION, None)
 

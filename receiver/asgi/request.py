@@ -77,7 +77,7 @@ class HttpProtocol(H11Protocol):
         """An answer ends the connection, and says so."""
         before = self.cycle
         super().handle_events()
-        if self.cycle is not before:  # its task has not run yet
+        if self.cycle is not None and self.cycle is not before:  # its task has not run yet
             self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
             self.cycle.transport = cast(asyncio.Transport, _Answering(self.transport, self._hang_up))
 
@@ -113,6 +113,7 @@ class HttpProtocol(H11Protocol):
         super().connection_lost(exc)
         if self._opening is not None:
             self._opening.cancel()
+        self._forget()
 
     def _should_upgrade(self) -> bool:
         """What h11 is given is no upgrade; and what else somebody wants to upgrade to is not logged."""
@@ -153,6 +154,12 @@ class HttpProtocol(H11Protocol):
         if opening is not None:
             opening.over = lambda in_time: transport.abort()
         Lingering(transport, self.connections, lambda: opening.cancel() if opening is not None else None)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what refers back to this, which is called no more."""
+        self._opening = None
+        self.cycle = None  # type: ignore[assignment]  # as it is at first
 
 
 class _Answering:

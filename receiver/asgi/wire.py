@@ -116,14 +116,14 @@ class Wire:
         messages = self._protocol.take_unread()
         if messages or self._protocol.lost is not None:
             self.rouse()
-        return messages or ([] if self._listening else self.read(now))
+        return messages if self._listening else messages + self.read(now)  # more may have come since
 
     def close(self) -> None:
         """Give the descriptor back. What has arrived and was not read is left to the event loop."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-            self.hungry = False
+            self._listening = self.hungry = False  # the loop's reading is not ours to stop any more
 
 
 def lost_by(problem: Exception | None) -> End:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 from receiver import files
@@ -82,8 +83,9 @@ class CaptureWriter:
         """
         self._closed = True
         if self._file is not None and self._done is None:
-            self._done = done = Future[int]()
-            self._file.close().add_done_callback(lambda closed: self._settle(done, closed))
+            self._done = Future[int]()
+            # A future keeps its callbacks: none that knows of this, or it would refer back to itself.
+            self._file.close().add_done_callback(partial(_settle, self._done, self.error))
         return self._done
 
     @property
@@ -92,13 +94,6 @@ class CaptureWriter:
         if self._file is None:
             return self._closed
         return self._file.error is not None or self._file.written
-
-    def _settle(self, done: Future[int], closed: Future[int]) -> None:
-        problem = closed.exception() or self.error
-        if problem is None:
-            done.set_result(closed.result())
-        else:
-            done.set_exception(problem)
 
     def _add(self, entry: Batch | Pause | End) -> None:
         if self._waiting is not None:
@@ -138,3 +133,11 @@ class CaptureWriter:
         self.error = problem
         if self._file is not None:
             self._file.close()  # a capture has no holes: nothing more is to come
+
+
+def _settle(done: Future[int], error: OSError | None, closed: Future[int]) -> None:
+    problem = closed.exception() or error
+    if problem is None:
+        done.set_result(closed.result())
+    else:
+        done.set_exception(problem)

@@ -321,7 +321,7 @@ class Session:
         return self._fail(error, at)
 
     def _fail(self, error: ProtocolError, at: float, reason: EndReason = EndReason.ERROR) -> list[Event]:
-        self.error = error
+        self.error = type(error)(error.code, error.reason)  # without what was raised: its frames refer back to this
         return self.close(reason, at)
 
 

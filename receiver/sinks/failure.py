@@ -20,3 +20,17 @@ def failure_text(error: BaseException) -> str:
     text = " ".join(str(error).split())
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= LENGTH else text[: LENGTH - 1] + "…"
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of all that was there when it was raised: of a failure that was told, nobody reads that any more."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            left += [one.__cause__, one.__context__]
+            if isinstance(one, BaseExceptionGroup):
+                left += one.exceptions

@@ -15,7 +15,7 @@ import structlog
 
 from receiver.logs import logger
 from receiver.sinks.budget import Budget
-from receiver.sinks.failure import describe_failure, failure_text
+from receiver.sinks.failure import describe_failure, failure_text, forget_frames
 from receiver.sinks.feed import Feed
 from receiver.sinks.plain_thread import PlainThread
 from receiver.sinks.reader import AsyncReader, PlainReader, Source
@@ -81,6 +81,7 @@ class Listener:
         self._stream = Stream(facts, directory, owner, name, closed=self.done.done)
         self._sink = sink
         self._slots = slots
+        self._slot = object()  # who holds it; not this, which the thread would refer back to
         self._plain = is_plain(sink)
         rewind = Rewind(self.feed) if config.on_error == "restart" else None
         self._restarts = None if rewind is None else Restarts(rewind)
@@ -95,7 +96,7 @@ class Listener:
         self._block_ms = config.block_ms
         self._over = False  # ``done``, without its lock
         self._timers: list[asyncio.TimerHandle] = []
-        self._room = not self._plain or slots.take(self)
+        self._room = not self._plain or slots.take(self._slot)
 
     def begin(self) -> None:
         """Start the sink. This and what follows is called on the sink's loop, until said otherwise."""
@@ -137,7 +138,7 @@ class Listener:
         self.left_behind = True
         self.error = "it did not end when it was to, and was left behind"
         log.error("sink_left_behind", sink=self.name, stream=self._stream.id)
-        self._slots.leave(self)
+        self._slots.leave(self._slot)
         self.loop.leave_stream()
         self._finish()
         self.loop.call(self.cancel)
@@ -148,14 +149,17 @@ class Listener:
         while again:
             failure = await self._run_once()
             again = failure is not None and await self._restart(failure)
-            if again:
-                del failure  # it holds all that was there when it was raised
+            if again and failure is not None:
+                forget_frames(failure)
         if failure is None:
             self._end("cancelled" if self._cancelled and self._plain else "ok", None)
         elif self._cancelled and (self.feed.idle or isinstance(failure, asyncio.CancelledError)):
             self._end("cancelled", failure)
         else:
             self._end("failed", failure)
+        if failure is not None:
+            forget_frames(failure)
+        del failure
 
     async def _run_once(self) -> BaseException | None:
         """Run the sink; what it raised. It may raise CancelledError of itself, when something of its own was."""
@@ -193,12 +197,12 @@ class Listener:
         if not self._room:
             raise RuntimeError(f"all {self._slots.count} threads of this sink are taken (sinks.{self.name}.threads)")
         work = partial(cast(PlainSink, self._sink), self._stream, cast(PlainReader, self._reader))
-        self._thread = PlainThread(f"sink {self.name}", work, self.loop, partial(self._slots.release, self))
+        self._thread = PlainThread(f"sink {self.name}", work, self.loop, partial(self._slots.release, self._slot))
         await self._thread.outcome
 
     def _end(self, status: Status, error: BaseException | None) -> None:
         if self._thread is None or not self._thread.running:  # no thread will give it back
-            self._slots.release(self)
+            self._slots.release(self._slot)
         self.status = status
         self.error = None if error is None else failure_text(error)
         if status == "failed" and error is not None:

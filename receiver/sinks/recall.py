@@ -35,7 +35,7 @@ class Recall:
         self._busy = False
         self._answer: Sequence[Frame | Gap] | None = None
         self._close_history: Callable[[], None] | None = None
-        self._read: Callable[[], Sequence[Event] | None] = self._first_read
+        self._read: Callable[[], Sequence[Event] | None] | None = None  # once it is open
 
     def on_answer(self, wake: Callable[[], object]) -> None:
         """Have ``wake`` called, on any thread, when a read has been answered."""
@@ -62,6 +62,7 @@ class Recall:
             if self._closed:
                 return
             self._closed = True
+            self._wake = lambda: None  # who is woken has this: nothing of a stream that is over refers to itself
             if self._busy or self._close_history is None:
                 return
         self._workers.submit(self._let_go)
@@ -70,7 +71,7 @@ class Recall:
         read: Sequence[Event] | None = None
         if not self._closed:
             try:
-                read = self._read()
+                read = self._first_read() if self._read is None else self._read()
             except Exception as error:
                 self._log.error("history_not_read", **describe_failure(error))
         audio = [event for event in read or () if isinstance(event, (Frame, Gap))]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +19,7 @@ from websockets.frames import Frame, Opcode
 
 from receiver.asgi.edge import Edge
 from receiver.asgi.protocol import LOST, UNREAD_BYTES, WebSocketProtocol, end_of
-from receiver.asgi.wire import End, wire_of
+from receiver.asgi.wire import QUIET_READS, End, wire_of
 from receiver.events import EndReason
 
 Reading = Callable[["App", Any, Any, Any], Awaitable[End]]
@@ -318,6 +319,71 @@ def test_a_connection_that_was_quiet_for_long_is_read_again_when_it_is_not(deed:
                 await done
             assert (await app.end()).reason is reason
         assert app.heard == sent + ["last"] * (reason is EndReason.ERROR)
+
+    asyncio.run(run())
+
+
+class Kept(WebSocketProtocol):
+    """Lets a test see what the event loop has done with it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.socket: socket.socket = transport.get_extra_info("socket")
+        self.is_gone = asyncio.Event()
+        made.append(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.is_gone.set()
+
+
+made: list[Kept] = []
+
+
+def test_a_peer_that_spoke_and_closed_after_a_quiet_time_is_gone_when_it_hangs_up() -> None:
+    async def run() -> None:
+        app = App(by_wire)
+        async with serving(app, protocol=partial(Kept, edge=Edge(close_timeout_s=3600))) as port, asyncio.timeout(20):
+            reader, writer = await opened(port)
+            await asyncio.sleep(0.4)  # the wire is asked a hundred times meanwhile
+            writer.write(text("last") + frame(Opcode.CLOSE, b""))
+            assert (await app.end()).reason is EndReason.CLOSE
+            await reader.read()
+            writer.close()
+            await made.pop().is_gone.wait()
+        assert app.heard == ["last"]
+
+    asyncio.run(run())
+
+
+def test_one_read_after_a_quiet_time_has_what_the_loop_has_read_and_what_came_since() -> None:
+    async def run() -> None:
+        heard: list[str | bytes] = []
+        asked, go = asyncio.Event(), asyncio.Event()
+
+        async def reading(app: App, scope: Any, receive: Any, send: Any) -> End:
+            wire = wire_of(scope)
+            assert wire is not None
+            for _ in range(QUIET_READS):
+                assert wire.read(0.0) == []
+            asked.set()
+            await go.wait()
+            wire.rouse()
+            heard.extend(wire.read(0.0))
+            return End(EndReason.CLOSE)
+
+        app = App(reading)
+        async with serving(app, protocol=Kept) as port, dial(port) as peer, asyncio.timeout(20):
+            await asked.wait()
+            server = made.pop()
+            say(peer, text("first"))
+            while not server.unread:
+                await asyncio.sleep(0.002)
+            say(peer, text("second"))
+            assert select.select([server.socket], [], [], 20)[0]
+            go.set()
+            await app.end()
+        assert heard == ["first", "second"]
 
     asyncio.run(run())
 

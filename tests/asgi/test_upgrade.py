@@ -59,7 +59,13 @@ def test_every_connection_has_a_state_of_its_own() -> None:
 def test_a_refusal_says_how_long_it_is_and_that_it_is_the_end() -> None:
     answer = refusal(418, [(b"X-Pot", b"tea")], b"teapot")
     assert (answer.status_code, answer.reason_phrase, answer.body) == (418, "I'm a Teapot", b"teapot")
-    assert {name.lower() for name in answer.headers} == {"x-pot", "date", "connection", "content-length", "content-type"}
+    assert {name.lower() for name in answer.headers} == {
+        "x-pot",
+        "date",
+        "connection",
+        "content-length",
+        "content-type",
+    }
     assert (answer.headers["Connection"], answer.headers["Content-Length"]) == ("close", "6")
 
 
