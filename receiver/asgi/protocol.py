@@ -66,6 +66,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_connect_told",
         "_connection",
         "_denial",
+        "_discarded",
         "_edge",
         "_gone",
         "_life",
@@ -121,6 +122,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._accepted = False
         self._gone = False  # so is the transport
         self._unread_bytes = 0
+        self._discarded = 0  # bytes that came after the end
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._reading_paused = False
@@ -138,6 +140,10 @@ class WebSocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called with what arrives while nobody has taken the connection over."""
         if self._accepted:
+            if self.end is not None:
+                self._discarded += len(data)
+                if self._discarded > UNREAD_BYTES:  # to look for a close in all that would hold the loop
+                    self._reader.over = True
             if not self._reader.over:
                 held = self._reader.held
                 data = held + data if held else data

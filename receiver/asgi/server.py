@@ -36,6 +36,10 @@ from receiver.logs import logger
 BACKLOG = 2048
 """Connections that may wait to be accepted: a storm of reconnects is larger than uvicorn's default leaves room for."""
 
+ACCEPTS = 8
+"""Connections that are accepted in one turn of the loop. uvloop takes one of each listening socket, and a turn lasts as
+long as a turn of the sweep: with a busy core that would be a hundred handshakes per second."""
+
 log = logger("receiver.server")
 
 
@@ -55,6 +59,7 @@ class Side:
     websocket: Callable[..., asyncio.Protocol] | str = "none"
     refused: Callable[[str], None] = lambda reason: None
     tls: ssl.SSLContext | None = None
+    accepts: int = 1  # in one turn of the loop
 
 
 class _Server(uvicorn.Server):
@@ -66,6 +71,8 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, side: Side) -> None:
         super().__init__(config)
         edge = side.edge
+        self._accepts = side.accepts
+        self._duplicates: list[socket.socket] = []
         timeouts = {"ssl_handshake_timeout": edge.open_timeout_s, "ssl_shutdown_timeout": edge.close_timeout_s}
         self._tls: dict[str, Any] = {"ssl": side.tls, **timeouts} if side.tls else {}
 
@@ -77,10 +84,16 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         protocol: Any = self.config.http_protocol_class
         made = partial(protocol, config=self.config, server_state=self.server_state, app_state={})
+        listened = sockets or []
+        self._duplicates = [bound.dup() for bound in listened for _ in range(self._accepts - 1)]
         self.servers = [
-            await loop.create_server(made, sock=bound, backlog=BACKLOG, **self._tls) for bound in sockets or ()
+            await loop.create_server(made, sock=bound, backlog=BACKLOG, **self._tls)
+            for bound in (*listened, *self._duplicates)
         ]
         self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown([*(sockets or ()), *self._duplicates])
 
 
 @asynccontextmanager
@@ -92,7 +105,7 @@ async def listening(receiver: Receiver) -> AsyncIterator[Addresses]:
     server, management = receiver.config.server, receiver.config.management
     tls = await asyncio.to_thread(_tls, receiver.config)
     edge = edge_of(receiver.config)
-    public_side = Side(edge, partial(WebSocketProtocol, edge=edge), partial(receiver.metrics.refused, ""), tls)
+    public_side = Side(edge, partial(WebSocketProtocol, edge=edge), partial(receiver.metrics.refused, ""), tls, ACCEPTS)
     async with (
         receiver,
         _serving(

@@ -336,6 +336,10 @@ class Kept(WebSocketProtocol):
         super().connection_lost(exc)
         self.is_gone.set()
 
+    @property
+    def has_read_a_close(self) -> bool:
+        return self._connection.close_rcvd is not None
+
 
 made: list[Kept] = []
 
@@ -384,6 +388,27 @@ def test_one_read_after_a_quiet_time_has_what_the_loop_has_read_and_what_came_si
             go.set()
             await app.end()
         assert heard == ["first", "second"]
+
+    asyncio.run(run())
+
+
+@both_ways
+@pytest.mark.parametrize("more", [1_000, UNREAD_BYTES + 1])
+def test_what_comes_after_our_close_is_looked_through_only_if_it_is_not_much(reading: Reading, more: int) -> None:
+    async def run() -> None:
+        app = App(reading)
+        edge = Edge(close_timeout_s=3600)
+        async with serving(app, protocol=partial(Kept, edge=edge)) as port, asyncio.timeout(20):
+            reader, writer = await opened(port)
+            writer.write(text("close"))
+            assert (await app.end()).reason is EndReason.CLOSE
+            server = made.pop()
+            writer.write(text("x" * 1_000) * (more // 1_000 + 1) + frame(Opcode.CLOSE, b""))
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+            await server.is_gone.wait()
+            assert server.has_read_a_close is (more <= UNREAD_BYTES)
 
     asyncio.run(run())
 

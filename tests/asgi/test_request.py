@@ -6,6 +6,7 @@ The numbers in the names of cases are those of the catalogue of bad input that t
 import asyncio
 import base64
 import contextlib
+import gc
 import json
 import logging
 import socket
@@ -21,6 +22,7 @@ import uvloop
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from receiver.asgi.request import HttpProtocol
 from receiver.testing import run_receiver
 
 TOKEN = "a-token-of-the-tests"
@@ -488,6 +490,33 @@ def test_a_connection_that_is_lost_early_leaves_nothing(running: Callable[..., A
 
 class Own(asyncio.Protocol):
     """A protocol that is not uvicorn's."""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", b"no\r\n\r\n"])
+def test_a_connection_that_is_over_waits_for_no_garbage_collection(
+    running: Callable[..., Any], run: Run, sent: bytes
+) -> None:
+    def there() -> int:
+        return sum(isinstance(thing, HttpProtocol) for thing in gc.get_objects())
+
+    async def main() -> None:
+        async with running() as server:
+            gc.collect()
+            gc.disable()
+            try:
+                async with connected(server.public) as (reader, writer):
+                    while not there():
+                        await asyncio.sleep(0.01)
+                    writer.write(sent)
+                    if sent.endswith(b"\n"):
+                        assert await reader.read()
+                async with asyncio.timeout(20):
+                    while there():
+                        await asyncio.sleep(0.01)
+            finally:
+                gc.enable()
+
+    run(main())
 
 
 def test_a_protocol_is_made_when_a_connection_is_accepted_before_any_bytes(run: Run) -> None:

@@ -1,8 +1,10 @@
 """The process: its two listeners, its signals, its drain. Driven from outside, as an operator would."""
 
 import asyncio
+import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -15,9 +17,13 @@ from typing import Any
 
 import pytest
 import soundfile
+import uvloop
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from receiver.asgi.receiver import Receiver
+from receiver.asgi.server import ACCEPTS, listening
+from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.simulate import SPEECH, Call, speak
 
@@ -322,3 +328,23 @@ def test_several_processes_listen_on_one_port_where_that_is_asked_for(running: A
                     pass
 
     asyncio.run(run())
+
+
+def test_who_comes_together_is_accepted_together(tmp_path: Path) -> None:
+    """Under uvloop as well, which by itself takes one connection in each turn of its loop."""
+    table = {"server": {"host": "127.0.0.1", "port": 0}, "management": {"port": 0}}
+    config = Config.model_validate(table, context={"environ": {"RECEIVER_TOKEN": "a-token"}, "base": tmp_path})
+    together = 4 * ACCEPTS
+
+    async def turns() -> int:
+        async with listening(Receiver(config)) as addresses, contextlib.AsyncExitStack() as stack:
+            peers = [stack.enter_context(socket.create_connection(addresses.public)) for _ in range(together)]
+            for peer in peers:
+                peer.sendall(b"nonsense\r\n\r\n")
+            for turn in range(10 * together):
+                if len(select.select(peers, (), (), 0)[0]) == together:
+                    return turn
+                await asyncio.sleep(0)
+        raise AssertionError("not all were answered")
+
+    assert uvloop.run(turns()) < together // 2
