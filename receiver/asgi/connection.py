@@ -35,6 +35,7 @@ from receiver.captures.writer import CaptureWriter
 from receiver.errors import ProtocolError
 from receiver.events import EndReason, Event, Started
 from receiver.logs import logger
+from receiver.media.reorder import HOLD_S
 from receiver.open_stream import OpenStream, RecordingNotMade
 from receiver.sessions.session import Session
 from receiver.stream import StreamFacts
@@ -123,13 +124,18 @@ class Connection:
                     at = round(self._batch_at + 1e-6, 6)
                 self._batch_at = at
                 self._take(self._receive(batch, at), at)
-            if not batch or now - self._progress_at >= PROGRESS_S:
+            if (not batch and not self._is_settled(now)) or now - self._progress_at >= PROGRESS_S:
                 self._pass_time(now)
             if wire is not None and wire.end is not None and not self._hung_up.done():
                 self._hang_up(wire.end)
         except Exception:
             self._mistake(now)
         return wire is not None and wire.hungry
+
+    def _is_settled(self, now: float) -> bool:
+        """Whether a stream is quiet and nothing waits any more: that time passes need be said once in a while only."""
+        quiet = self._wire is not None and self._wire.quiet and self._stream is not None
+        return quiet and now - self._accepted_at - self._batch_at > 2 * HOLD_S
 
     def _pass_time(self, now: float) -> None:
         session, at = self._session, self._since_accepted(now)

@@ -94,6 +94,11 @@ class Wire:
         self._in_vain = 0
         return self._protocol.received(buffer, begin + count, now)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has arrived for a while, and the event loop is to say when something does."""
+        return self._listening
+
     def rouse(self) -> None:
         """Read the socket with the next ``read``, also if the event loop was to do that."""
         if self._listening:
