@@ -20,9 +20,6 @@ STEADY_READS = 5
 TALKING = 4
 """A peer that talks is asked so many times less often."""
 
-GRACE_S = 0.25
-"""Before a peer counts as dead, what waits in the kernel is read: it may be us who did not look."""
-
 
 class Act(Enum):
     """What is to be done."""
@@ -72,7 +69,7 @@ class Life:
         edge = self._edge
         if edge.dead_after_s and now - self.heard_at >= edge.dead_after_s and self._is_steady():
             if self._suspected_at != self.heard_at:
-                self._suspected_at, self._grace_until = self.heard_at, now + GRACE_S
+                self._suspected_at, self._grace_until = self.heard_at, now + edge.grace_s
             if now >= self._grace_until:
                 return Act.DIE, None
             return Act.NOTHING, self._grace_until

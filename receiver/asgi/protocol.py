@@ -234,6 +234,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def break_off(self, end: End) -> None:
         """The socket says that there is nothing more to come."""
+        if end.reason is EndReason.FIN and self.lost is None and self._transport.is_closing():
+            return  # the transport was told why, and will call in a moment
         self.conclude(end)
         self._transport.abort()
 

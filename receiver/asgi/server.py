@@ -131,6 +131,7 @@ def edge_of(config: Config) -> Edge:
         close_timeout_s=limits.close_timeout_s,
         ping_interval_s=config.server.ping_interval_s,
         dead_after_s=limits.dead_after_s,
+        grace_s=max(Edge.grace_s, 3 * config.server.latency_ms / 1000),
         message_bytes=limits.message_bytes,
         fragments=limits.fragments,
         pings_per_s=limits.pings_per_s,

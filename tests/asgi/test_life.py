@@ -10,8 +10,9 @@ from websockets.server import ServerProtocol
 
 from receiver.asgi.edge import Edge
 from receiver.asgi.frames import FrameReader
-from receiver.asgi.life import GRACE_S, STEADY_READS, Act, Life, have_kernel_watch
+from receiver.asgi.life import STEADY_READS, Act, Life, have_kernel_watch
 
+GRACE_S = Edge().grace_s
 PONG = Frame(Opcode.PONG, b"").serialize(mask=True)
 
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -328,6 +328,7 @@ class Kept(WebSocketProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, transport)
         self.socket: socket.socket = transport.get_extra_info("socket")
         self.is_gone = asyncio.Event()
         made.append(self)
@@ -388,6 +389,31 @@ def test_one_read_after_a_quiet_time_has_what_the_loop_has_read_and_what_came_si
             go.set()
             await app.end()
         assert heard == ["first", "second"]
+
+    asyncio.run(run())
+
+
+def test_how_a_connection_was_lost_is_left_to_the_transport_that_was_told() -> None:
+    async def run() -> None:
+        async def reading(app: App, scope: Any, receive: Any, send: Any) -> End:
+            wire, server = wire_of(scope), made.pop()
+            assert wire is not None
+            (await peer).get_extra_info("socket").shutdown(socket.SHUT_WR)
+            assert select.select([server.socket], [], [], 20)[0]
+            server.transport.abort()  # as it does at an error; it calls back in the next turn
+            assert wire.read(0.0) == []
+            assert wire.end is None
+            await server.is_gone.wait()
+            assert wire.read(0.0) == []
+            assert wire.end is not None
+            return wire.end
+
+        app = App(reading)
+        peer: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+        async with serving(app, protocol=Kept) as port, asyncio.timeout(20):
+            peer.set_result((await opened(port))[1])
+            assert (await app.end()).reason is EndReason.FIN
+            peer.result().close()
 
     asyncio.run(run())
 
