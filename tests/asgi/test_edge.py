@@ -20,4 +20,5 @@ def test_the_limits_of_the_wire_are_those_of_the_configuration() -> None:
     }
     config = Config.model_validate({"limits": limits, "server": {"ping_interval_s": 0.5}})
     assert edge_of(config) == Edge(ping_interval_s=0.5, **limits)  # type: ignore[arg-type]
-    assert {field.name for field in fields(Edge)} == {"ping_interval_s", *limits}
+    assert {field.name for field in fields(Edge)} == {"ping_interval_s", "grace_s", *limits}
+    assert edge_of(Config.model_validate({"server": {"latency_ms": 500}})) == Edge(grace_s=1.5)  # several sweeps
