@@ -122,6 +122,19 @@ def test_the_figures_of_the_architecture_are_those_of_the_code() -> None:
         assert said in text
 
 
+def test_the_table_of_figures_is_what_was_measured() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "results" / "bench.json").read_text())
+    told = [
+        line for line in README.partition("## How fast")[2].partition("\n## ")[0].splitlines() if line.startswith("| ")
+    ][1:]
+    assert told == [
+        f"| {figure['what']} | {figure['asked']} | {figure['got']} | {figure['verdict']} |"
+        for figure in measured["figures"]
+        if figure["verdict"]
+    ]
+    assert measured["date"] in README and f"uvicorn {measured['versions']['uvicorn']}" in README
+
+
 def test_the_causes_of_gaps_are_the_real_ones() -> None:
     (sentence,) = re.findall(r"a gap with a cause: (.*?)\.", README, re.DOTALL)
     assert set(re.findall(r"`(\w+)`", sentence)) == {str(cause) for cause in Cause}
