@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from receiver.asgi.receiver import Receiver
 
 PENDING_BYTES = 262_144
-"""A flood is not left to wait for its slice of the sweep. Less than a capture's reader takes for read together."""
+"""A flood is not left to wait for its turn of the sweep. Less than a capture's reader takes for read together."""
 
 CATCH_UP_SWEEPS = 100
 """No kernel holds more of a connection than this reads; who sends faster than we read is not waited for."""

@@ -192,7 +192,9 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The server stops: called for every connection."""
-        if not self._accepted:
+        if self.end is not None:
+            self._transport.close()  # all is said
+        elif not self._accepted:
             self._answer(self._connection.reject(503, "Service Unavailable\n"))
         else:
             self._close(End(EndReason.DRAIN, 1012, "service restart"))

@@ -52,7 +52,7 @@ class HttpProtocol(H11Protocol):
         self._head: RequestHead | None = RequestHead(header_bytes=edge.header_bytes, headers=edge.headers)
         self._opening: Opening | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Its time runs."""
         super().connection_made(transport)
         self._opening = self._openings.begin(self._accepted, self._over)

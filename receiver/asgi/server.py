@@ -229,12 +229,13 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 @asynccontextmanager
 async def _serving(app: object, bind: Callable[[], socket.socket], side: Side) -> AsyncIterator[tuple[str, int]]:
     openings = Openings(side.edge.handshakes, side.edge.open_timeout_s)
+    http = partial(HttpProtocol, edge=side.edge, openings=openings, refused=side.refused)
     with bind() as bound:
         server = _Server(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]  # an ASGI application of any kind
-                http=partial(HttpProtocol, edge=side.edge, openings=openings, refused=side.refused),  # type: ignore[arg-type]
-                ws=side.websocket,  # type: ignore[arg-type]
+                http=http,  # type: ignore[arg-type]  # it calls what it names a class
+                ws=side.websocket,  # type: ignore[arg-type]  # the same
                 lifespan="off",
                 log_config=None,
                 log_level="warning",  # that it starts and stops is said by us

@@ -102,8 +102,8 @@ class Session:
         if media:
             self.kinds["media"] += media
             self._last_media_at = at
-        drained = self._drain(at)
-        return events + drained if events else drained
+        events += self._drain(at)
+        return events
 
     def receive_kept(self, kept: Sequence[Data | int], at: float) -> list[Event]:
         """Read what was kept of messages: a number stands for one that was withheld."""

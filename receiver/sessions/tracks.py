@@ -122,8 +122,7 @@ class Tracks:
         events: list[Event] = []
         rejected = oversized = 0
         for track in self.by_name.values():
-            drained = track.drain()
-            events = events + drained if events else drained
+            events += track.drain()
             rejected += track.rejected
             oversized += track.oversized
         self.rejected, self.oversized = rejected, oversized

@@ -643,6 +643,23 @@ def test_refusals_are_answers_and_no_error_in_the_log(caplog: pytest.LogCaptureF
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+def test_a_peer_that_was_refused_is_not_answered_again_when_the_server_stops(capture_logs: Any) -> None:
+    """It has been told, and has not hung up yet."""
+    problems: list[Any] = []
+
+    async def run() -> bytes:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+        async with serving(App()) as port:
+            reader, writer = await opened(port, "/forbid", more=b"\r\n")
+            told = await reader.readuntil(b"Forbidden\n")
+        told += await reader.read()
+        writer.close()
+        return told
+
+    assert asyncio.run(run()).count(b"HTTP/1.1") == 1
+    assert problems == []
+
+
 def test_a_subprotocol_and_headers_are_as_the_application_says() -> None:
     async def run() -> None:
         async with serving(App()) as port, dial(port, subprotocols=["audio", "other"]) as peer:  # type: ignore[list-item]
