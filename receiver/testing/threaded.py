@@ -19,6 +19,9 @@ from receiver.testing.tables import Sinks
 
 Loop = Literal["uvloop", "asyncio"]
 
+PLAYS_END_S = 5.0
+"""What a play may take to read what was recorded of its call, once the receiver has ended that call and itself."""
+
 
 class ThreadedReceiver:
     """What ``run_receiver`` gives: where the receiver is, and ``play``, which any thread may call."""
@@ -128,3 +131,5 @@ class _Thread:
                 self._begun.set_result(ThreadedReceiver(running, asyncio.get_running_loop()))
                 if await asyncio.wrap_future(self._failed):
                     raise _TestFailed
+            if calls := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(calls, timeout=PLAYS_END_S)
