@@ -47,7 +47,7 @@ class Server(Table):
     port: Port = 8080
     reuse_port: bool = False
     trusted_proxies: Annotated[tuple[Network, ...], Field(strict=False)] = ()
-    latency_ms: Annotated[int, Field(ge=5, le=1000)] = 60
+    latency_ms: Annotated[int, Field(ge=5, le=1000)] = 100
     ping_interval_s: Seconds = 5
     shutdown_delay_s: Seconds = 10
     drain_timeout_s: Seconds = 600

@@ -103,7 +103,7 @@ def test_a_key_of_the_file_that_is_wrong_is_named() -> None:
 def test_keys_that_a_file_leaves_out_have_their_defaults_and_sources_and_sinks_replace() -> None:
     Path("config.toml").write_text("[server]\nport = 1\n")
     config = load_config(None, {})
-    assert (config.server.port, config.server.latency_ms) == (1, 60)
+    assert (config.server.port, config.server.latency_ms) == (1, 100)
     assert (set(config.sources), set(config.sinks)) == ({"default"}, {"wav"})
     Path("config.toml").write_text(f"[sources.phone]\n{OPEN}")
     config = load_config(None, {})

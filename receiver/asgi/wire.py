@@ -27,7 +27,7 @@ It is not there under TLS in the process, on Windows, or on another server; then
 """
 
 READ_BYTES = 65_536
-"""How much of one connection is read at a time. A usual call sends a twentieth of that in 60 ms."""
+"""How much of one connection is read at a time. A usual call sends a twentieth of that in 100 ms."""
 
 QUIET_READS = 50
 """After so many reads in vain, the event loop is to say when something arrives."""
