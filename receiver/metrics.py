@@ -30,6 +30,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from receiver.events import Cause, Ended, EndReason, Event, Frame, Gap
+from receiver.plugin_series import Collects, PluginSeries
 
 RUNNING = {"version": version("media-stream-receiver"), "python": platform.python_version()}
 TRACKS = frozenset({"inbound", "outbound"})
@@ -90,6 +91,8 @@ class Metrics:
         Info("receiver_build", "What runs here", registry=registry).info(RUNNING)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
+        self._plugins = PluginSeries(reserved=[family.name for family in registry.collect()])
+        registry.register(self._plugins)
 
         for source in self._source.known:
             self._streams.labels(source)
@@ -176,6 +179,10 @@ class Metrics:
     def watch_sink_queue(self, sink: str, seconds: Callable[[], float]) -> None:
         """Ask ``seconds`` how much audio waits for this sink."""
         self._queue.labels(self._sink(sink)).set_function(seconds)
+
+    def watch_plugins(self, series: Mapping[str, Collects]) -> None:
+        """Ask the plugins, by the names of their sinks, for series of their own."""
+        self._plugins.watch(series)
 
     def watch_disk(self, directory: Path) -> None:
         """Ask the file system how much space is free; NaN where it does not answer."""

@@ -103,6 +103,7 @@ class Receiver:
             raise
         if recovered:
             log.info("recovered", streams=len(recovered), directory=str(self.recordings_directory))
+        self.metrics.watch_plugins(self.hub.series())
         self.sweep.start()
         self._watch.start()
         return self

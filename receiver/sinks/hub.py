@@ -18,6 +18,7 @@ import msgspec
 
 from receiver.config import SinkConfig
 from receiver.errors import ConfigError
+from receiver.plugin_series import Collects
 from receiver.records import Record
 from receiver.selection import selects
 from receiver.sinks.budget import Budget
@@ -95,6 +96,10 @@ class Hub:
     def recoverers(self) -> list[tuple[str, Recover]]:
         """What finishes the files of a crash, with the names of their sinks."""
         return [(name, opened.plugin.recover) for name, opened in self._opened.items() if opened.plugin.recover]
+
+    def series(self) -> dict[str, Collects]:
+        """What counts for the plugins that count, by the names of their sinks."""
+        return {name: opened.plugin.metrics for name, opened in self._opened.items() if opened.plugin.metrics is not None}
 
     def needs_history(self, facts: StreamFacts) -> bool:
         """Whether a sink of this stream may have to read on from what is kept of it."""

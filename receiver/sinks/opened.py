@@ -67,6 +67,8 @@ class Opened:
                 plugin = value if isinstance(value, Plugin) else Plugin(sink=value)
                 if plugin.sink is not None and not callable(plugin.sink):
                     raise TypeError(f"the plugin yielded {type(value).__name__}, which is neither a sink nor a Plugin")
+                if plugin.metrics is not None and not callable(getattr(plugin.metrics, "collect", None)):
+                    raise TypeError(f"metrics is a {type(plugin.metrics).__name__}, which has no collect()")
                 ready.set_result(plugin)
                 await self._closing.wait()
         except (Exception, SystemExit, KeyboardInterrupt) as error:

@@ -24,6 +24,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from receiver.events import Event
+from receiver.plugin_series import Collects
 from receiver.records import Record
 from receiver.stream import Stream
 
@@ -47,6 +48,9 @@ class Plugin:
     sink: Sink | PlainSink | None = None
     records: Records | None = None
     recover: Recover | None = None
+    metrics: Collects | None = None
+    """The plugin's own series, e.g. ``Counter("words", "Words heard", registry=None)`` or a ``CollectorRegistry`` of
+    several, shown at ``/metrics`` with the label ``sink``. Names are to begin with the plugin's own."""
 
 
 PluginFactory = Callable[..., AbstractAsyncContextManager[Sink | PlainSink | Plugin]]

@@ -223,6 +223,8 @@ async def plugin(*, fail: str = "", label: str = "", hang: bool = False, records
         raise asyncio.CancelledError
     if fail == "nothing":
         yield 5
+    if fail == "metrics":
+        yield Plugin(sink=everything, metrics=5)  # type: ignore[arg-type]
     TOWN.said.append(f"open {label}")
     try:
         yield Plugin(sink=everything, records=reading if records else None, recover=recover)

@@ -34,6 +34,7 @@ def test_plugins_open_in_order_and_all_are_closed(town: Any) -> None:
         ("open", "sinks.second: could not be opened: OSError: no such device"),
         ("cancel", "sinks.second: was cancelled while it was opened"),
         ("nothing", "sinks.second: could not be opened: TypeError: the plugin yielded int"),
+        ("metrics", "sinks.second: could not be opened: TypeError: metrics is a int, which has no collect()"),
     ],
 )
 def test_a_plugin_that_does_not_open_stops_the_start_by_name_and_closes_the_others(
