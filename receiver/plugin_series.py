@@ -36,6 +36,7 @@ class PluginSeries(Collector):
         self._plugins = plugins
 
     def collect(self) -> Iterator[Metric]:
+        """Every plugin's figures, as they are now; for ``prometheus_client``."""
         families: dict[str, Metric] = {}
         for sink, plugin in self._plugins.items():
             try:
@@ -71,4 +72,5 @@ class _Families(Collector):
         self._families = families
 
     def collect(self) -> list[Metric]:
+        """These, as they are."""
         return self._families

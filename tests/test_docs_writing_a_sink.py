@@ -65,6 +65,7 @@ def run(use: str, folder: Path, options: dict[str, object]) -> Owner:
             listeners.publish(events)
             assert await listeners.finished()
             assert listeners.results()["mine"].error is None
+            owner.said += [family.name for counted in hub.series().values() for family in counted.collect()]
 
     asyncio.run(serve())
     return owner
@@ -74,7 +75,7 @@ def run(use: str, folder: Path, options: dict[str, object]) -> Owner:
 def test_every_sink_on_the_page_works(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.py").write_text(SINKS[number])
     (tmp_path / "words.txt").write_text("some words")
-    options: dict[str, object] = {"words": "words.txt", "loud": 0.8} if "def plugin" in SINKS[number] else {}
+    options: dict[str, object] = {"words": "words.txt", "loud": 0.8} if "words: Path" in SINKS[number] else {}
     owner = run("./mine.py", tmp_path, options)
     assert owner.said or "inbound" in capsys.readouterr().out
 

@@ -99,7 +99,8 @@ class Hub:
 
     def series(self) -> dict[str, Collects]:
         """What counts for the plugins that count, by the names of their sinks."""
-        return {name: opened.plugin.metrics for name, opened in self._opened.items() if opened.plugin.metrics is not None}
+        found = ((name, opened.plugin.metrics) for name, opened in self._opened.items())
+        return {name: metrics for name, metrics in found if metrics is not None}
 
     def needs_history(self, facts: StreamFacts) -> bool:
         """Whether a sink of this stream may have to read on from what is kept of it."""
