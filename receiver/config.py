@@ -83,7 +83,7 @@ class Limits(Table):
     burst_s: Seconds = 30
     bad_messages: Count = 50
     feeds_bytes: Count = 268_435_456
-    writer_bytes: Count = 67_108_864
+    writer_bytes: Count = 268_435_456
     free_bytes: Annotated[int, Field(ge=0)] = 268_435_456
 
 

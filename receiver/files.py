@@ -1,9 +1,12 @@
 """The one thread per process that writes files, so that whoever receives audio never waits for a disk.
 
-A file is opened, written and closed in that thread; ``append`` only queues. What is queued is written at the latest
-every 20 ms, one unbuffered ``write`` per file and round, so that a killed process loses little and the rest is in the
-kernel's hands. What may wait is bounded in bytes over the process: beyond that, ``append`` raises, since a disk that
-has fallen so far behind does not get better by being given more.
+A file is written and closed in that thread; ``append`` only queues. What is queued is written at the latest every
+20 ms, one unbuffered ``write`` per file and round, so that a killed process loses little and the rest is in the
+kernel's hands. A new file is made by one of a few threads beside it: a directory's first file may cost a disk
+milliseconds, and when hundreds of streams begin at once, those that are there already do not wait for all of that.
+
+What may wait is bounded in bytes over the process: beyond that, ``append`` raises, since a disk that has fallen so far
+behind does not get better by being given more.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ import errno
 import os
 import threading
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NoReturn
 
 import numpy.typing as npt
 
-DEFAULT_LIMIT_BYTES = 64 * 2**20  # an hour of one PCMU track, or a second of two thousand two-track streams
+DEFAULT_LIMIT_BYTES = 256 * 2**20  # eight seconds of a thousand two-track streams of 8 kHz
 ROUND_S = 0.02  # a wake-up per write would cost more than the write; promise 2 allows 50 ms
 ENTRY_BYTES = 200  # what a queued piece costs beside its bytes: the view, the array behind it, the place in the list
+MAKERS = 4  # threads that make files: more than one, because what each of them does is wait for the disk
 RELEASE_BYTES = 2**20  # written bytes are released in such portions within a round: a slow disk makes rounds long
 
 Data = bytes | memoryview | npt.NDArray[Any]
@@ -113,22 +119,31 @@ class File:
         self._queued = False
         return cost
 
-    def _write(self, pieces: list[Data | int]) -> None:
-        if self._descriptor is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
             self._descriptor = os.open(self.path, flags, 0o600)
+        except (OSError, ValueError) as problem:
+            self._fail(problem)
+
+    @property
+    def _ready(self) -> bool:
+        """Whether it is open, or cannot be opened: rounds are for such files."""
+        return self._descriptor is not None or self.error is not None
+
+    def _write(self, descriptor: int, pieces: list[Data | int]) -> None:
         if len(pieces) == 1 and not isinstance(pieces[0], int):
-            _write_all(self._descriptor, pieces[0])
+            _write_all(descriptor, pieces[0])
             return
         run: list[Data] = []
         for piece in pieces:
             if isinstance(piece, int):
-                _write_run(self._descriptor, run)
+                _write_run(descriptor, run)
                 run.clear()
-                os.lseek(self._descriptor, piece, os.SEEK_CUR)
+                os.lseek(descriptor, piece, os.SEEK_CUR)
             else:
                 run.append(piece)
-        _write_run(self._descriptor, run)
+        _write_run(descriptor, run)
 
     def _end(self) -> None:
         """Close, as the last thing that the writer does with this file."""
@@ -159,7 +174,7 @@ def _write_all(descriptor: int, data: Data) -> None:
 
 
 class _Writer:
-    """The thread and what waits for it. ``lock`` guards all of it and every file's queue; it is held for moments."""
+    """The threads and what waits for them. ``lock`` guards all of it and every file's queue; it is held for moments."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -168,46 +183,69 @@ class _Writer:
         self.queued = 0
         self.waiting: list[File] = []
         self.open: set[File] = set()
+        self.to_make: SimpleQueue[File | None] = SimpleQueue()
+        self.making = 0
         self.thread: threading.Thread | None = None
         self.stopping = False
 
     def queue(self, file: File) -> None:
-        """Put a file in line for the next round; under the lock."""
+        """Put a file in line for the next round, or first have it made; under the lock."""
         file._queued = True
-        self.waiting.append(file)
         if file not in self.open:
             self.open.add(file)
             self.wake.set()  # without an open file the thread sleeps until it is woken
         if self.thread is None:
             self.stopping = False
-            self.thread = threading.Thread(target=self.run, name="receiver-files", daemon=True)
+            self.to_make = SimpleQueue()
+            self.thread = threading.Thread(target=self.run, args=(self.to_make,), name="receiver-files", daemon=True)
             self.thread.start()
+        if file._ready:
+            self.waiting.append(file)
+        else:
+            self.making += 1
+            self.to_make.put(file)
 
-    def run(self) -> None:
+    def make(self, files: SimpleQueue[File | None]) -> None:
+        """Make file after file, and put each in line with what has been appended to it meanwhile."""
+        while (file := files.get()) is not None:
+            file._open()
+            with self.lock:
+                self.making -= 1
+                self.waiting.append(file)
+
+    def run(self, to_make: SimpleQueue[File | None]) -> None:
         """Write round after round, until stopped with nothing left to write."""
+        make = partial(threading.Thread, target=self.make, args=(to_make,), name="receiver-files-make", daemon=True)
+        makers = [make() for _ in range(MAKERS)]
+        for maker in makers:
+            maker.start()
         while True:
-            if not self.stopping:
+            if self.making or not self.stopping:
                 self.wake.wait(ROUND_S if self.open else None)
             self.wake.clear()
             with self.lock:
                 batch, self.waiting = self.waiting, []
-                if self.stopping and not batch:
+                if self.stopping and not batch and not self.making:
                     self.thread = None
-                    return
+                    break
                 costs = [file._begin_round() for file in batch]
                 closing = [(file, file.done) for file in batch if file.done is not None]
             self.write(batch, costs)
             for file, done in closing:
                 self.end(file, done)
             del batch, closing  # what they hold is not kept while the thread sleeps
+        for _ in makers:
+            to_make.put(None)
+        for maker in makers:
+            maker.join()
 
     def write(self, batch: list[File], costs: list[int]) -> None:
         """Write what this round has of each file. Each ``write`` hands the interpreter over, and nothing else does."""
         written = 0
         for file, cost in zip(batch, costs, strict=True):
-            if file.error is None:
+            if file.error is None and (descriptor := file._descriptor) is not None:
                 try:
-                    file._write(file._writing)
+                    file._write(descriptor, file._writing)
                 except (OSError, ValueError, TypeError, BufferError) as problem:
                     file._fail(problem)
             file._writing.clear()
@@ -250,7 +288,7 @@ def queued_bytes() -> int:
 def create(path: Path) -> File:
     """A new file, mode 0600, never one that exists and never through a symbolic link. Never waits.
 
-    It is opened in the writer thread: that it could not be shows as FileError at a later ``append`` or at ``close``.
+    It is made in a thread: that it could not be shows as FileError at a later ``append`` or at ``close``.
     """
     return adopt(None, path)
 

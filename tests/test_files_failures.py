@@ -8,6 +8,7 @@ import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +143,8 @@ def test_in_a_long_round_what_is_written_is_released_before_its_end(tmp_path: Pa
         pause.wait(0.01)
     large, after = files.create(tmp_path / "large"), files.create(tmp_path / "after")
     large.append(bytes(4_000_000))
+    while large not in files._writer.waiting:  # made by another thread, and in line before the second
+        pause.wait(0.01)
     second.append(bytes(size))
     with pytest.raises(FileError, match="behind"):
         after.append(bytes(1_000_000))
@@ -174,3 +177,29 @@ def test_a_file_that_fails_does_not_hurt_those_of_its_round(tmp_path: Path) -> N
         broken.result(WAIT_S)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b"1234" * 3
     assert files.queued_bytes() == 0
+
+
+def test_files_that_a_disk_is_slow_to_make_hold_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, real = threading.Event(), os.open
+
+    def slow(path: Any, *arguments: Any, **named: Any) -> int:
+        if "slow" in str(path):
+            go.wait(WAIT_S)
+        return real(path, *arguments, **named)
+
+    there = files.create(tmp_path / "there")
+    monkeypatch.setattr(os, "open", slow)
+    late = [files.create(tmp_path / f"slow {number}") for number in range(files.MAKERS - 1)]
+    for number, file in enumerate(late):
+        file.append(b"%d" % number)
+        file.skip(1)
+    there.append(b"written meanwhile")
+    assert there.close().result(WAIT_S) == 17
+    new = files.create(tmp_path / "new")
+    new.append(b"made meanwhile")
+    assert new.close().result(WAIT_S) == 14
+    closing = [file.close() for file in late]
+    assert not any(done.done() for done in closing)
+    go.set()
+    assert [done.result(WAIT_S) for done in closing] == [2] * len(late)
+    assert [(tmp_path / f"slow {number}").read_bytes() for number in range(len(late))] == [b"0\0", b"1\0", b"2\0"]
