@@ -16,7 +16,7 @@ from load import Load, Phase, Report, run
 from recorded import FRAME, HEADER, Recorded, check, frames_of, samples_of
 from row import Row, missing, verdict
 
-CALLS = (1000, 800, 600, 400, 200)
+CALLS = (1000, 900, 800, 600, 400, 200)
 BEHIND_S = 0.3
 WATCHED = 60
 EVERY_S = 0.1
