@@ -89,10 +89,10 @@ class Metrics:
         self._disk = gauge("disk_free_bytes", "Free space where recordings are written", "directory")
         self._draining = gauge("draining", "1 while new streams are refused because the process stops")
         Info("receiver_build", "What runs here", registry=registry).info(RUNNING)
-        ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self._plugins = PluginSeries(reserved=[family.name for family in registry.collect()])
         registry.register(self._plugins)
+        ProcessCollector(registry=registry)  # last, as it reads files whenever it is asked
 
         for source in self._source.known:
             self._streams.labels(source)

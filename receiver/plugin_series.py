@@ -56,7 +56,8 @@ class PluginSeries(Collector):
         found = []
         for family in plugin.collect():
             other = known.get(family.name)
-            if family.name in self._reserved or (other is not None and other.type != family.type):
+            ours = family.name in self._reserved or family.name.startswith("process_")
+            if ours or (other is not None and other.type != family.type):
                 raise ValueError(f"{family.name} is another metric already")
             mine = Metric(family.name, family.documentation, family.type, family.unit)
             mine.samples = [sample._replace(labels={**sample.labels, "sink": sink}) for sample in family.samples]

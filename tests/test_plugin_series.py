@@ -77,6 +77,7 @@ def crowd() -> Gauge:
         (Uncollectable(), "TypeError"),
         (crowd(), f"more than {SERIES} series"),
         (Gauge("receiver_draining", "Ours", registry=None), "receiver_draining is another metric already"),
+        (Gauge("process_open_fds", "Ours", registry=None), "process_open_fds is another metric already"),
         (Counter("heard_lag_seconds", "Another kind", registry=None), "heard_lag_seconds is another metric already"),
     ],
 )
