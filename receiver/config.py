@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, model_validator
 
-from receiver.problems import check_loopback, check_name, check_network, check_recordings_path, check_scalar, problem_at
+from receiver.management import Management
+from receiver.problems import check_name, check_network, check_recordings_path, check_scalar, problem_at
 from receiver.routes import check_paths
 from receiver.sources import Source, TokenAuth
-from receiver.table import Count, FilePath, Positive, Seconds, Table, Texts
+from receiver.table import Count, FilePath, Port, Positive, Seconds, Table, Texts
 
 DEFAULT_TOKEN = "RECEIVER_TOKEN"  # noqa: S105 - the name of a variable, not a token
 
-Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
 Name = Annotated[str, AfterValidator(check_name)]
 Network = Annotated[str, AfterValidator(check_network)]
 Scalar = Annotated[str | int | bool, PlainValidator(check_scalar)]
@@ -52,14 +52,6 @@ class Server(Table):
     shutdown_delay_s: Seconds = 10
     drain_timeout_s: Seconds = 600
     tls: Tls = Tls()
-
-
-class Management(Table):
-    """The private listener: metrics and health."""
-
-    host: Annotated[str, AfterValidator(check_loopback)] = "127.0.0.1"
-    port: Port = 8081
-    allowed_hosts: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("localhost", "127.0.0.1")
 
 
 class Limits(Table):

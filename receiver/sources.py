@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from receiver.routes import check_origin, check_path, check_public_url, check_to
 from receiver.table import FilePath, Table
 
 Origin = Annotated[str, AfterValidator(check_origin)]
+Tokens = TypeVar("Tokens", bound="tuple[Token, ...]")
 
 
 class SecretPlace(Table):
@@ -31,6 +32,13 @@ class Token(SecretPlace):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
+def distinct(tokens: Tokens) -> Tokens:
+    """Tokens that logs can tell apart. Raises ValueError for two of one name."""
+    if len({token.name for token in tokens}) < len(tokens):
+        raise ValueError("two tokens have the same name")
+    return tokens
+
+
 class TokenAuth(Table):
     """One of several tokens."""
 
@@ -39,9 +47,7 @@ class TokenAuth(Table):
     @field_validator("tokens")
     @classmethod
     def _check_names(cls, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-        if len({token.name for token in tokens}) < len(tokens):
-            raise ValueError("two tokens have the same name")
-        return tokens
+        return distinct(tokens)
 
 
 class BearerAuth(TokenAuth):

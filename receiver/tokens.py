@@ -1,4 +1,4 @@
-"""A source's tokens and keys: secrets in, digests and keys out, as fresh as the files they are kept in."""
+"""Tokens and keys: secrets in, digests and keys out, as fresh as the files that they are kept in."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from receiver.auth.token_digest import path_token_digest, token_digest
 from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.secret import Secret
-from receiver.sources import PathTokenAuth, SecretPlace, TokenAuth, TwilioSignatureAuth
+from receiver.sources import PathTokenAuth, SecretPlace, Token, TokenAuth, TwilioSignatureAuth
 
 
 class Tokens:
     """A callable, because an authenticator asks for the digests at every handshake.
 
     A changed file counts within a second. One that has become unreadable, or holds what cannot be a token, keeps the
-    last good token: so a token is withdrawn by replacing it, not by deleting its file. A source without tokens has
-    none.
+    last good token: so a token is withdrawn by replacing it, not by deleting its file.
 
     Raises ConfigError, naming the key, if one of them has no good value to start with.
     """
 
-    def __init__(self, config: Config, source: str) -> None:
-        auth = config.sources[source].auth
-        self._digest = path_token_digest if isinstance(auth, PathTokenAuth) else token_digest
-        tokens = auth.tokens if isinstance(auth, TokenAuth) else ()
+    def __init__(
+        self,
+        config: Config,
+        table: str,
+        tokens: Sequence[Token],
+        digest: Callable[[str, str], TokenDigest] = token_digest,
+    ) -> None:
+        """``table`` is the key that the tokens stand under."""
+        self._digest = digest
         self._secrets = [
-            (token.name, _secret(config, f"sources.{source}.auth.tokens.{index}", token, self._check))
+            (token.name, _secret(config, f"{table}.tokens.{index}", token, self._check))
             for index, token in enumerate(tokens)
         ]
 
@@ -58,6 +62,19 @@ class Keys:
         return [SigningKey(name, secret.value()) for name, secret in self._secrets]
 
 
+def source_tokens(config: Config, source: str) -> Tokens:
+    """The tokens of a source, none if it has none. Raises as ``Tokens`` does."""
+    auth = config.sources[source].auth
+    tokens = auth.tokens if isinstance(auth, TokenAuth) else ()
+    digest = path_token_digest if isinstance(auth, PathTokenAuth) else token_digest
+    return Tokens(config, f"sources.{source}.auth", tokens, digest)
+
+
+def management_tokens(config: Config) -> Tokens:
+    """The tokens of the private listener. Raises as ``Tokens`` does."""
+    return Tokens(config, "management.auth", config.management.auth.tokens)
+
+
 def credentials(config: Config, source: str) -> Credentials:
     """What the authenticator of a source checks against.
 
@@ -65,7 +82,7 @@ def credentials(config: Config, source: str) -> Credentials:
     """
     auth = config.sources[source].auth
     public_url = auth.public_url if isinstance(auth, TwilioSignatureAuth) else ""
-    return Credentials(Tokens(config, source), Keys(config, source), public_url)
+    return Credentials(source_tokens(config, source), Keys(config, source), public_url)
 
 
 def _secret(config: Config, key: str, place: SecretPlace, check: Callable[[str], None]) -> Secret:

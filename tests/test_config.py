@@ -160,19 +160,6 @@ def test_several_problems_name_the_first_and_list_the_others() -> None:
     )
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
-def test_the_management_listener_may_be_on_any_loopback_address(host: str) -> None:
-    assert Config.model_validate({"management": {"host": host}}).management.host == host
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", "", "localhost.example.org"])
-def test_the_management_listener_is_on_no_other_address_as_long_as_it_has_no_authentication(host: str) -> None:
-    key, said = _error({"management": {"host": host}})
-    assert key == "management.host"
-    assert "loopback" in said
-    assert "later version" in said
-
-
 @pytest.mark.parametrize("name", ["A", "1a", "_a", "a_", "a__b", "a-b", "a.b", "", "ä", "a\n"])
 @pytest.mark.parametrize("section", ["sources", "sinks"])
 def test_names_are_such_that_a_variable_can_spell_them(section: str, name: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from receiver.config_file import load_config
 from receiver.errors import ConfigError
-from receiver.tokens import Tokens
+from receiver.tokens import source_tokens
 
 OPEN = 'auth = { use = "none" }\n'
 
@@ -118,21 +118,21 @@ def test_keys_that_a_file_leaves_out_have_their_defaults_and_sources_and_sinks_r
 def test_the_default_token_is_in_a_variable() -> None:
     config = load_config(None, {"RECEIVER_TOKEN": "from-a-variable"})
     assert not config.needs_token()
-    assert [digest.name for digest in Tokens(config, "default")()] == ["main"]
+    assert [digest.name for digest in source_tokens(config, "default")()] == ["main"]
 
 
 def test_the_default_token_may_be_in_a_file_relative_to_the_working_directory(folder: Path) -> None:
     Path("token").write_text("from-a-file\n")
     config = load_config(_port("etc/my.toml", 1), {"RECEIVER_TOKEN_FILE": "token"})
     assert not config.needs_token()
-    assert [digest.name for digest in Tokens(config, "default")()] == ["main"]
+    assert [digest.name for digest in source_tokens(config, "default")()] == ["main"]
 
 
 def test_a_token_file_that_is_not_there_stops_the_start_and_no_token_is_made() -> None:
     config = load_config(None, {"RECEIVER_TOKEN_FILE": "gone"})
     assert not config.needs_token()
     with pytest.raises(ConfigError, match=r"^sources\.default\.auth\.tokens\.0: .*gone cannot be read"):
-        Tokens(config, "default")
+        source_tokens(config, "default")
 
 
 def test_two_places_for_the_default_token_are_one_too_many() -> None:
@@ -151,7 +151,7 @@ def test_a_token_is_made_only_for_the_source_that_is_there_by_itself() -> None:
     config = load_config(Path("b.toml"), {})
     assert not config.needs_token()
     with pytest.raises(ConfigError, match="variable RECEIVER_TOKEN is not set or empty"):
-        Tokens(config, "x")
+        source_tokens(config, "x")
 
 
 def test_a_token_made_at_the_start_lets_in(folder: Path) -> None:
@@ -159,4 +159,4 @@ def test_a_token_made_at_the_start_lets_in(folder: Path) -> None:
     assert load_config(None, environ).needs_token()
     config = load_config(None, {**environ, "RECEIVER_TOKEN": "made-at-the-start"})
     assert (config.base, config.origin, config.needs_token()) == (folder, None, False)
-    assert [digest.name for digest in Tokens(config, "default")()] == ["main"]
+    assert [digest.name for digest in source_tokens(config, "default")()] == ["main"]

@@ -13,7 +13,7 @@ from receiver.auth.authenticator import Authenticator, Credentials, Upgrade
 from receiver.auth.twilio_signature import HEADER, signature
 from receiver.config import Config
 from receiver.errors import AccessDenied, ConfigError
-from receiver.tokens import Keys, Tokens, credentials
+from receiver.tokens import Keys, credentials, source_tokens
 
 TOML_TOKENS = [{"name": "file", "file": "token"}, {"name": "variable", "env": "TOKEN"}]
 
@@ -91,14 +91,14 @@ def test_a_token_without_a_good_value_stops_the_start_and_names_the_key(
     if content is not None:
         (tmp_path / "token").write_text(content)
     with pytest.raises(ConfigError, match=problem) as caught:
-        Tokens(_config(tmp_path, **environ), "phone")
+        source_tokens(_config(tmp_path, **environ), "phone")
     assert caught.value.key == key
     assert "s3cr3t" not in str(caught.value)
 
 
 def test_asking_for_tokens_is_no_blocking_call(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("old")
-    tokens = Tokens(_config(tmp_path, TOKEN="other"), "phone")
+    tokens = source_tokens(_config(tmp_path, TOKEN="other"), "phone")
     (tmp_path / "token").write_text("new")
     time.sleep(0.6)
 
@@ -110,7 +110,7 @@ def test_asking_for_tokens_is_no_blocking_call(tmp_path: Path) -> None:
 
 
 def test_an_open_source_has_no_tokens() -> None:
-    assert Tokens(Config.model_validate({"sources": {"phone": {"auth": {"use": "none"}}}}), "phone")() == []
+    assert source_tokens(Config.model_validate({"sources": {"phone": {"auth": {"use": "none"}}}}), "phone")() == []
     assert Keys(Config.model_validate({"sources": {"phone": {"auth": {"use": "none"}}}}), "phone")() == []
 
 
@@ -140,7 +140,7 @@ def test_tokens_for_paths_are_kept_and_renewed_in_the_same_way(tmp_path: Path) -
 def test_a_token_that_a_path_would_change_stops_the_start(tmp_path: Path, token: str) -> None:
     (tmp_path / "token").write_text("fine")
     with pytest.raises(ConfigError, match="letters, digits and") as caught:
-        Tokens(_path_tokens(tmp_path, token), "phone")
+        source_tokens(_path_tokens(tmp_path, token), "phone")
     assert caught.value.key == "sources.phone.auth.tokens.1"
 
 

@@ -22,7 +22,7 @@ import uvicorn
 from receiver.asgi.descriptors import handshakes_for_descriptors, raise_descriptor_limit
 from receiver.asgi.edge import Edge
 from receiver.asgi.garbage import Garbage
-from receiver.asgi.health import management_app
+from receiver.asgi.management import management_app
 from receiver.asgi.opening import Openings
 from receiver.asgi.protocol import WebSocketProtocol
 from receiver.asgi.receiver import Receiver
@@ -131,14 +131,13 @@ async def listening(receiver: Receiver) -> AsyncIterator[Addresses]:
     Raises ConfigError, naming the key, where an address or a certificate cannot be used.
     """
     server, management = receiver.config.server, receiver.config.management
+    private_app = await asyncio.to_thread(management_app, receiver)  # reads tokens' files
     tls = await asyncio.to_thread(_tls, receiver.config)
     edge = edge_of(receiver.config)
     public_side = Side(edge, partial(WebSocketProtocol, edge=edge), partial(receiver.metrics.refused, ""), tls, ACCEPTS)
     async with (
         receiver,
-        _serving(
-            management_app(receiver), partial(_bind, management.host, management.port, "management.port"), Side()
-        ) as private,
+        _serving(private_app, partial(_bind, management.host, management.port, "management.port"), Side()) as private,
         _serving(
             receiver,
             partial(_bind, server.host, server.port, "server.port", reuse_port=server.reuse_port),

@@ -19,7 +19,7 @@ from receiver.errors import ConfigError
 from receiver.media import g722, opus
 from receiver.sinks.loading import load
 from receiver.sources import Source
-from receiver.tokens import Keys, Tokens
+from receiver.tokens import Keys, management_tokens, source_tokens
 
 OPUS_LIBRARIES = {"libopus": "decoded by libopus", "pyav": "decoded by PyAV"}
 NO_OPUS = "would be refused: install libopus (Debian: libopus0) or media-stream-receiver[opus]"
@@ -51,7 +51,7 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     """A line per thing that would run. Raises ConfigError for one that would not."""
     yield "configuration", str(config.origin or "none: the defaults, and RECEIVER_ variables")
     yield "public", f"{_scheme(config)}://{config.server.host}:{config.server.port}"
-    yield "management", f"http://{config.management.host}:{config.management.port}"
+    yield "management", f"http://{config.management.host}:{config.management.port}{_scopes(config)}"
     for name, source in config.sources.items():
         yield f"source {name}", f"{source.path}  dialect {source.dialect}  {_auth(config, name, source)}"
     for name, sink in config.sinks.items():
@@ -88,7 +88,13 @@ def _auth(config: Config, name: str, source: Source) -> str:
         return f"auth {auth.use}: {_names(Keys(config, name)())} at {auth.public_url}{source.path}"
     if config.needs_token():
         return f"auth {auth.use}: a token will be made at the start, as RECEIVER_TOKEN is not set"
-    return f"auth {auth.use}: {_names(Tokens(config, name)())}"
+    return f"auth {auth.use}: {_names(source_tokens(config, name)())}"
+
+
+def _scopes(config: Config) -> str:
+    management_tokens(config)
+    tokens = config.management.auth.tokens
+    return "".join(f"  {token.name} may {', '.join(token.scopes)}" for token in tokens) or "  without tokens"
 
 
 def _names(secrets: Sequence[TokenDigest | SigningKey]) -> str:

@@ -200,3 +200,25 @@ def test_a_certificate_is_looked_at() -> None:
     assert good.exit_code == 0 and "https://0.0.0.0:8080" in good.stdout
     bad = run(text.format(tls / "certificate.pem", tls / "other_key.pem"))
     assert bad.exit_code == 2 and "server.tls.key: is not the key of" in bad.output
+
+
+def test_who_may_ask_the_management_listener_is_said_and_a_missing_token_stops_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = """
+        [management]
+        host = "0.0.0.0"
+        [management.auth]
+        tokens = [
+            { name = "prometheus", env = "RECEIVER_LOOK", scopes = ["read"] },
+            { name = "operator", env = "RECEIVER_ACT", scopes = ["read", "control"] },
+        ]
+        """
+    monkeypatch.setenv("RECEIVER_LOOK", TOKEN)
+    result = run(table)
+    assert result.exit_code == 2
+    assert "management.auth.tokens.1" in result.stderr
+    monkeypatch.setenv("RECEIVER_ACT", f"{TOKEN}1")
+    result = run(table)
+    assert "http://0.0.0.0:8081  prometheus may read  operator may read, control" in result.stdout
+    assert TOKEN not in result.stdout + result.stderr
