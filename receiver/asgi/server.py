@@ -27,7 +27,7 @@ from receiver.asgi.opening import Openings
 from receiver.asgi.protocol import WebSocketProtocol
 from receiver.asgi.receiver import Receiver
 from receiver.asgi.request import HttpProtocol
-from receiver.asgi.tls import server_context
+from receiver.asgi.tls import Certificate
 from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.events import EndReason
@@ -132,11 +132,13 @@ async def listening(receiver: Receiver) -> AsyncIterator[Addresses]:
     """
     server, management = receiver.config.server, receiver.config.management
     private_app = await asyncio.to_thread(management_app, receiver)  # reads tokens' files
-    tls = await asyncio.to_thread(_tls, receiver.config)
+    certificate = await asyncio.to_thread(_certificate, receiver.config)
+    tls = certificate.context if certificate else None
     edge = edge_of(receiver.config)
     public_side = Side(edge, partial(WebSocketProtocol, edge=edge), partial(receiver.metrics.refused, ""), tls, ACCEPTS)
     async with (
         receiver,
+        _watched(certificate),
         _serving(private_app, partial(_bind, management.host, management.port, "management.port"), Side()) as private,
         _serving(
             receiver,
@@ -168,11 +170,21 @@ def edge_of(config: Config) -> Edge:
     )
 
 
-def _tls(config: Config) -> ssl.SSLContext | None:
+def _certificate(config: Config) -> Certificate | None:
     tls = config.server.tls
     if tls.certificate is None or tls.key is None:
         return None
-    return server_context(config.base / tls.certificate, config.base / tls.key)
+    return Certificate(config.base / tls.certificate, config.base / tls.key)
+
+
+@asynccontextmanager
+async def _watched(certificate: Certificate | None) -> AsyncIterator[None]:
+    watch = asyncio.create_task(certificate.watch()) if certificate else None
+    try:
+        yield
+    finally:
+        if watch is not None:
+            watch.cancel()
 
 
 async def serve(

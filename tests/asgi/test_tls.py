@@ -1,6 +1,8 @@
 """TLS in the process: rows 2 and 3 of the catalogue, and what is wrong with files."""
 
 import asyncio
+import shutil
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ CERTIFICATE, KEY = FILES / "certificate.pem", FILES / "key.pem"
 TLS = {"certificate": str(CERTIFICATE), "key": str(KEY)}
 STOP = '{"event":"stop","sequenceNumber":"3"}'
 HANDSHAKE, ALERT = 22, 21
+LOOPS: dict[str, Any] = {"asyncio": None, "uvloop": uvloop.new_event_loop}
 PROTOCOL_VERSION = 70
 
 
@@ -59,7 +62,7 @@ def test_a_stream_over_tls_is_received_and_closed(
                 while len(list(server.root.glob("*/*/stream.json"))) < 2:
                     await asyncio.sleep(0.01)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(main())
 
 
@@ -86,7 +89,7 @@ def test_row_2_a_client_hello_alone_is_closed_in_time(running: Callable[..., Any
                     continue
                 assert answered[:1] in (b"", bytes([HANDSHAKE]))
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(main())
 
 
@@ -103,7 +106,7 @@ def test_row_3_tls_before_1_2_is_refused(running: Callable[..., Any], minor: int
                 return
             assert answered == b"" or (answered[0], answered[-1]) == (ALERT, PROTOCOL_VERSION)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(main())
 
 
@@ -155,6 +158,63 @@ def test_a_certificate_that_is_not_there_stops_the_start(running: Callable[..., 
                 pass
 
     asyncio.run(main())
+
+
+def shown(public: str) -> bytes:
+    """The certificate that somebody new is shown, by name and without one."""
+    host, _, port = public.rpartition(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    seen = set()
+    for name in ("localhost", None):
+        with socket.create_connection((host, int(port)), timeout=20) as plain:
+            with context.wrap_socket(plain, server_hostname=name) as secure:
+                seen.add(secure.getpeercert(binary_form=True))
+    (certificate,) = seen
+    assert certificate is not None
+    return certificate
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.blocks  # OpenSSL reads the client's copy of the certificate, and files are copied
+def test_a_renewed_certificate_counts_from_then_on_and_cuts_no_stream(
+    running: Callable[..., Any], hello: Callable[..., Any], loop: str, tmp_path: Path, capture_logs: Any
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    shutil.copy(CERTIFICATE, certificate)
+    shutil.copy(KEY, key)
+    first, second = [
+        ssl.PEM_cert_to_DER_cert((FILES / f"{name}.pem").read_text()) for name in ("certificate", "renewed_certificate")
+    ]
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(condition):
+                await asyncio.sleep(0.05)
+
+    async def main(logs: list[dict[str, Any]]) -> None:
+        async with running(server={"tls": {"certificate": str(certificate), "key": str(key)}}) as server:
+            url = f"wss://localhost:{server.public.rpartition(':')[2]}/stream"
+            headers = {"Authorization": "Bearer a-token-of-the-tests"}
+            async with connect(url, additional_headers=headers, ssl=client(), proxy=None, compression=None) as ws:
+                await hello(ws)
+                assert await asyncio.to_thread(shown, server.public) == first
+                shutil.copy(FILES / "renewed_certificate.pem", certificate)  # without its key: not yet
+                await until(lambda: any(line["event"] == "certificate_kept" for line in logs))
+                assert await asyncio.to_thread(shown, server.public) == first
+                key.unlink()
+                await asyncio.sleep(0)
+                shutil.copy(FILES / "renewed_key.pem", key)
+                await until(lambda: shown(server.public) == second)
+                await ws.send(STOP)
+            await until(lambda: len(list(server.root.glob("*/*/stream.json"))) == 1)
+
+    with capture_logs() as logs, asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main(logs))
+    assert [line["event"] for line in logs if line["logger"] == "receiver.tls"] == [
+        "certificate_kept",
+        "certificate_renewed",
+    ]
 
 
 def test_the_context_is_of_tls_1_2_and_newer() -> None:
