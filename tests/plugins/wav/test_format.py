@@ -8,7 +8,7 @@ import wave
 from pathlib import Path
 
 import pytest
-from receiver_plugins.wav_format import HEADER_BYTES, UNKNOWN, complete, header, publish, read_header
+from receiver_plugins.wav.format import HEADER_BYTES, UNKNOWN, complete, header, publish, read_header
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 24000, 48000])

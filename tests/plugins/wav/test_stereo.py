@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from receiver_plugins import stereo
-from receiver_plugins.wav import Layout
+from receiver_plugins.wav import Layout, stereo
 
 from receiver.events import Samples
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from .wav_format import HEADER_BYTES, SAMPLE_BYTES, header, publish, read_header
+from .format import HEADER_BYTES, SAMPLE_BYTES, header, publish, read_header
 
 STEP = 65_536  # frames in memory at a time
 

@@ -18,8 +18,8 @@ from receiver import files
 from receiver.events import Event, Frame, Gap
 from receiver.sinks import Plugin, Stream, each
 
+from .format import HEADER_BYTES, PART, SAMPLE_BYTES, complete, header
 from .stereo import assemble, holds
-from .wav_format import HEADER_BYTES, PART, SAMPLE_BYTES, complete, header
 
 Layout = Literal["separate", "stereo", "both"]
 
