@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,7 +80,10 @@ def _finalise(directory: Path, descriptor: int, recoverers: Mapping[str, Callabl
         end = End(Ended(EndReason.CRASH, False, dict(ledger.counters)), last_word)
     (directory / SPILL).unlink(missing_ok=True)  # nobody asked for it, and whom it served is gone
     failed = _run(directory, facts, ledger, recoverers)
-    _write(directory, facts, ledger, end)
+    replaced = _replaced(directory, ledger)
+    for path in replaced:
+        del ledger.files[path]
+    _write(directory, facts, ledger, end, replaced)
     if failed:
         return False
     if unread:
@@ -105,16 +108,24 @@ def _run(
     return failed
 
 
-def _write(directory: Path, facts: StreamFacts, ledger: Ledger, end: End) -> None:
+def _replaced(directory: Path, ledger: Ledger) -> set[str]:
+    """Files that are gone since their sink has put another one in their place, e.g. an encoded one."""
+    there = {path for path in ledger.files if (directory / path).exists()}
+    names = {(ledger.files[path].sink, Path(path).with_suffix("")) for path in there}
+    gone = ledger.files.keys() - there
+    return {path for path in gone if (ledger.files[path].sink, Path(path).with_suffix("")) in names}
+
+
+def _write(directory: Path, facts: StreamFacts, ledger: Ledger, end: End, replaced: Set[str]) -> None:
     """Write ``stream.json``; where there is one, which may know more than the journal, add to it what it lacks."""
     there = stream_json.read(directory)
     if there is None:
         measured = [stream_json.measure(directory, file) for file in ledger.files.values()]
         stream_json.write(directory, stream_json.document(facts, ledger, end, measured))
         return
-    listed = {file.path: file for file in there.files}
+    listed = {file.path: file for file in there.files if file.path not in replaced}
     annotations = _missing(there.annotations, ledger.annotations)
-    if annotations or not listed.keys() >= ledger.files.keys():
+    if annotations or len(listed) < len(there.files) or not listed.keys() >= ledger.files.keys():
         measured = [stream_json.measure(directory, file) for file in (listed | ledger.files).values()]
         more = msgspec.structs.replace(there, files=measured, annotations=there.annotations + annotations)
         stream_json.write(directory, more)

@@ -201,6 +201,28 @@ def test_what_the_document_knows_of_the_sinks_stays_when_files_are_found(lab: An
     assert after == before
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_file_that_its_sink_has_replaced_is_no_longer_listed(lab: Any, tmp_path: Path, ended: bool) -> None:
+    recording = make(tmp_path)
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (recording.directory / name).write_bytes(b"long")
+        recording.add_file(recording.directory / name, "audio", "audio/wav", "mine")
+    if ended:
+        recording.finish(ENDED, STARTED, {"mine": FAILED})
+    directory = lab.crash(recording)
+    (directory / "c.wav").unlink()  # somebody's doing, and nothing is in its place
+
+    def finish(stream: Stream) -> None:
+        (directory / "a.flac").write_bytes(b"short")
+        stream.add_file(directory / "a.flac", kind="audio", media_type="audio/flac")
+        (directory / "a.wav").unlink()
+
+    assert recover(tmp_path, {"mine": finish}) == [directory]
+    content = lab.read(directory)
+    files = {file["path"]: file["bytes"] for file in content["files"]}
+    assert files == {"b.wav": 4, "c.wav": None, "a.flac": 5}
+
+
 def test_how_the_sinks_fared_is_known_also_where_there_was_no_room_for_the_document(lab: Any, tmp_path: Path) -> None:
     recording = make(tmp_path)
     recording.finish(ENDED, STARTED, {"wav": FAILED})
