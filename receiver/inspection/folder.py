@@ -41,7 +41,7 @@ UNKNOWN = [
 
 
 STEREO = {"inbound": (0,), "outbound": (1,)}
-"""Channels of ``stereo.wav``, which may be all that is left of the audio."""
+"""Channels of ``stereo.wav`` (or ``.flac`` …), which may be all that is left of the audio."""
 
 
 class InspectionError(ReceiverError):
@@ -178,14 +178,12 @@ def _track(directory: Path, document: Document, name: str, entry: TrackEntry) ->
 
 def _audio(directory: Path, document: Document, track: str) -> list[tuple[Path, int | None]]:
     """Where a track's audio may lie: files that sinks listed under its name, one that is being written, and stereo."""
-    listed = [
-        directory / file.path
-        for file in document.files
-        if file.media_type.startswith("audio/") and Path(file.path).stem == track
-    ]
+    listed = [directory / file.path for file in document.files if file.media_type.startswith("audio/")]
     inside = [path for path in listed if path.resolve().is_relative_to(directory.resolve())]
-    alone = [*inside, directory / f"{track}.wav", directory / f"{track}.wav.part"]
-    return [*((path, None) for path in alone), *((directory / "stereo.wav", side) for side in STEREO.get(track, ()))]
+    alone = [path for path in inside if path.stem == track]
+    alone += [directory / f"{track}.wav", directory / f"{track}.wav.part"]
+    both = [*(path for path in inside if path.stem == "stereo"), directory / "stereo.wav"]
+    return [*((path, None) for path in alone), *((path, side) for path in both for side in STEREO.get(track, ()))]
 
 
 def encode(report: Report) -> bytes:

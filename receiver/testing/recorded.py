@@ -57,8 +57,9 @@ class Recorded:
         for path in written:
             if Path(path).stem == track:
                 return _read(self.file(path), None)
-        if "stereo.wav" in written and track in _SIDES:
-            return _read(self.file("stereo.wav"), _SIDES[track])
+        for path in written:
+            if Path(path).stem == "stereo" and track in _SIDES:
+                return _read(self.file(path), _SIDES[track])
         raise FileNotFoundError(
             f"no audio of the track {track!r} in {self.folder}: the sinks {', '.join(self.told['sinks']) or '(none)'} "
             f"wrote {', '.join(written) or 'no audio'}"

@@ -93,12 +93,18 @@ def test_a_file_outside_of_the_folder_is_not_read(lab: ModuleType, tmp_path: Pat
     assert inspect(folder).tracks["inbound"].audio is None
 
 
-def test_where_only_stereo_is_left_a_track_is_its_channel(lab: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["stereo.wav", "stereo.flac"])
+def test_where_only_stereo_is_left_a_track_is_its_channel(lab: ModuleType, tmp_path: Path, name: str) -> None:
     folder = lab.finish(lab.recorded(tmp_path))
     sides = np.column_stack((np.full(8000, 1000), np.full(8000, 20_000))).astype(np.int16)
-    soundfile.write(folder / "stereo.wav", sides, 8000)
+    soundfile.write(folder / name, sides, 8000)
+    if name != "stereo.wav":  # what is no WAV file has to be listed
+        text = json.loads((folder / "stream.json").read_text())
+        listed = {"kind": "audio", "media_type": "audio/flac", "sink": "wav", "bytes": 1, "sha256": ""}
+        text["files"].append({"path": name, **listed})
+        (folder / "stream.json").write_text(json.dumps(text))
     track = inspect(folder).tracks["inbound"]
-    assert track.audio is not None and track.audio_source == "stereo.wav"
+    assert track.audio is not None and track.audio_source == name
     assert track.audio.peak_dbfs == -30.31
 
 

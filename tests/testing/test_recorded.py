@@ -50,11 +50,12 @@ def test_audio_is_read_from_the_tracks_own_file_whatever_it_is(tmp_path: Path, n
     assert rate == 16000 and samples.dtype == np.int16 and np.array_equal(samples, TONE)
 
 
-def test_audio_is_read_from_its_channel_where_there_is_only_a_stereo_file(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "stereo.wav", np.stack((TONE, TONE * 2), axis=1), 8000, "PCM_16")
-    found = recorded(tmp_path, "stereo.wav")
+@pytest.mark.parametrize("name", ["stereo.wav", "stereo.flac"])
+def test_audio_is_read_from_its_channel_where_there_is_only_a_stereo_file(tmp_path: Path, name: str) -> None:
+    soundfile.write(tmp_path / name, np.stack((TONE, TONE * 2), axis=1), 8000, "PCM_16")
+    found = recorded(tmp_path, name)
     assert np.array_equal(found.audio("inbound")[0], TONE) and np.array_equal(found.audio("outbound")[0], TONE * 2)
-    with pytest.raises(FileNotFoundError, match=r"no audio of the track 'mixed'.* the sinks wav wrote stereo\.wav"):
+    with pytest.raises(FileNotFoundError, match=r"no audio of the track 'mixed'.* the sinks wav wrote stereo"):
         found.audio("mixed")
 
 
