@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from .plugin import Layout, plugin
+from .codec import Encoding
+from .layout import Layout
+from .plugin import check, plugin
 
-__all__ = ["Layout", "plugin"]
+__all__ = ["Encoding", "Layout", "check", "plugin"]

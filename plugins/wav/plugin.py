@@ -1,121 +1,166 @@
 """The ``wav`` plugin: a stream's tracks as ``<track>.wav``, 16-bit linear, and both sides as ``stereo.wav``.
 
 While a stream lives its files are ``<track>.wav.part``, placed by the timeline: a gap is a hole, and reads as silence.
-Any player reads them at any moment. What a crash leaves is finished at the next start.
+Any player reads them at any moment. When it is over they are finished, and, if so configured, encoded. What a crash
+leaves is finished at the next start.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from concurrent.futures import Future
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from time import monotonic
 
-from receiver import files
-from receiver.events import Event, Frame, Gap
+import soundfile
+
+from receiver.errors import ConfigError
+from receiver.events import Event
 from receiver.sinks import Plugin, Stream, each
 
-from .format import HEADER_BYTES, PART, SAMPLE_BYTES, complete, header
-from .stereo import assemble, holds
+from .codec import CODECS, Bitrate, Encoding
+from .encoder import Encoder, NotEncoded, Stopped, declare
+from .format import HEADER_BYTES, PART
+from .layout import Layout, lay_out, left_over
+from .tracks import Tracks
 
-Layout = Literal["separate", "stereo", "both"]
+RECOVERY_S = 30.0
+"""How long a start encodes what an earlier run has left. It delays the start; the rest is the next start's."""
 
-LEFT, RIGHT = "inbound", "outbound"
-STEREO = "stereo.wav"
+MAX_ENCODERS = 64
+
+log = logging.getLogger("receiver.plugins.wav")
 
 
 @asynccontextmanager
-async def plugin(*, layout: Layout = "both") -> AsyncIterator[Plugin]:
-    """Record streams as WAV files.
+async def plugin(
+    *,
+    layout: Layout = "both",
+    encoding: Encoding = "wav",
+    bitrate_kbps: Bitrate | None = None,
+    keep_wav: bool = False,
+    encoders: int = 1,
+) -> AsyncIterator[Plugin]:
+    """Record streams as WAV files, and finish them as FLAC, Opus or MP3 if asked to.
 
     ``separate``: a mono file per track. ``both``: beside these ``stereo.wav``, inbound left and outbound right, of
     streams that have both. ``stereo``: ``stereo.wav`` alone, with a silent side where one is missing; tracks of other
     names stay mono. A file beyond 4 GiB keeps unknown sizes in its header: players read it, some show no length.
+
+    With an ``encoding``, every file that the layout makes is encoded when the stream is over, by one of ``encoders``
+    threads, and takes the place of the WAV file once it has been read back (``keep_wav``: beside it). ``bitrate_kbps``
+    is for each channel. Where that fails the WAV file stays, and the sink counts as failed.
     """
+    for option, problem in _problems(encoding, bitrate_kbps, encoders):
+        raise ConfigError(f"options.{option}", problem)
+    encoder = None if encoding == "wav" else Encoder(CODECS[encoding], bitrate_kbps, keep_wav)
+    pool = ThreadPoolExecutor(encoders, "wav encoder")
+    spent_s = 0.0
 
     async def sink(stream: Stream, events: AsyncIterator[Event]) -> None:
-        tracks = _Tracks(stream.directory)
+        tracks = Tracks(stream.directory)
         try:
             await each(events, tracks.take)
         finally:
             closed = tracks.close()
         for done in closed:
             await asyncio.wrap_future(done)
-        await asyncio.to_thread(_finish, stream, tracks.paths(), layout)
+        made, problem = await asyncio.to_thread(lay_out, stream, tracks.paths(), layout)
+        if encoder is not None:
+            made += await asyncio.to_thread(left_over, stream, made)  # of a call of this sink that has failed
+        problems = await _in_pool(pool, encoder, stream, made)
+        if problem is not None:
+            raise problem
+        if problems:
+            raise _together(problems)
 
     def recover(stream: Stream) -> None:
-        _finish(stream, sorted(stream.directory.glob(f"*.wav{PART}")), layout)
-        for file in sorted(stream.directory.glob("*.wav")):
-            if file.stat().st_size >= HEADER_BYTES:  # said again, in case the crash came before it was said at all
-                _add(stream, file)
+        nonlocal spent_s
+        made, problem = lay_out(stream, sorted(stream.directory.glob(f"*.wav{PART}")), layout)
+        if encoder is not None:
+            made += left_over(stream, made)
+        begun = monotonic()
+        problems = _finish(encoder, stream, made, lambda: spent_s > RECOVERY_S)
+        spent_s += monotonic() - begun
+        _declare_again(stream)
+        if problem is not None:
+            raise problem
+        if later := [one for one in problems if isinstance(one, Stopped)]:
+            raise _together(later)
+        for one in problems:  # another start would come to the same end
+            log.error("%s: %s", stream.directory, one)
 
-    yield Plugin(sink=sink, recover=recover)
-
-
-class _Tracks:
-    """The open files of one stream."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._files: dict[str, files.File] = {}
-
-    def take(self, event: Event) -> None:
-        """Queue a frame's samples, or a gap's hole; raises files.FileError where the disk did not take earlier ones."""
-        if isinstance(event, Frame):
-            file = self._files.get(event.track) or self._open(event.track, event.rate)
-            # Samples are this machine's int16: little-endian, as WAV is, on every machine that we are built for.
-            file.append(event.samples)
-        elif isinstance(event, Gap):
-            file = self._files.get(event.track) or self._open(event.track, event.rate)
-            file.skip((event.end - event.start) * SAMPLE_BYTES)
-
-    def _open(self, track: str, rate: int) -> files.File:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", track)[:64]  # safe already, should it ever not be
-        file = self._files[track] = files.create(self._directory / f"{name}.wav{PART}")
-        file.append(header(rate))
-        return file
-
-    def close(self) -> list[Future[int]]:
-        """Have the files written to their ends and closed, whatever their state."""
-        return [file.close() for file in self._files.values()]
-
-    def paths(self) -> list[Path]:
-        """The files, as they are named until they are complete."""
-        return [file.path for file in self._files.values()]
-
-
-def _finish(stream: Stream, parts: list[Path], layout: Layout) -> None:
-    """Complete the files of a stream that is over, and pair them as the layout says. Blocks. Raises OSError."""
-    made = {part.name.removesuffix(f".wav{PART}"): complete(part, stream.format.rate) for part in parts}
-    left, right = [made.get(name) or _existing(stream.directory / f"{name}.wav") for name in (LEFT, RIGHT)]
-    kept = list(made.values())
     try:
-        if layout == "both" and left and right:
-            kept += _pair(stream, left, right)
-        elif layout == "stereo" and (left or right):
-            kept += _pair(stream, left, right)
-            for side in (left, right):
-                if side is not None:
-                    side.unlink()
+        yield Plugin(sink=sink, recover=recover)
     finally:
-        for file in kept:
-            if file.exists():
-                _add(stream, file)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _pair(stream: Stream, left: Path | None, right: Path | None) -> list[Path]:
-    """The stereo file, unless a run before this one has made it already."""
-    if any(holds(file, left, right) for file in stream.directory.glob("stereo*.wav")):
-        return []
-    return [assemble(left, right, stream.directory / STEREO)]
+def check(
+    *,
+    layout: Layout = "both",
+    encoding: Encoding = "wav",
+    bitrate_kbps: Bitrate | None = None,
+    keep_wav: bool = False,
+    encoders: int = 1,
+) -> list[str]:
+    """What is wrong with these options here, a line for each."""
+    return [f"options.{option}: {problem}" for option, problem in _problems(encoding, bitrate_kbps, encoders)]
 
 
-def _existing(file: Path) -> Path | None:
-    return file if file.is_file() and file.stat().st_size >= HEADER_BYTES else None
+def _problems(encoding: Encoding, bitrate_kbps: Bitrate | None, encoders: int) -> Iterator[tuple[str, str]]:
+    codec = CODECS.get(encoding)
+    if codec is not None and not codec.available:
+        there = ", ".join(["wav", *(name for name, other in CODECS.items() if other.available)])
+        version = soundfile.__libsndfile_version__
+        yield "encoding", f"libsndfile {version} cannot write {encoding}; it can write: {there}"
+    if bitrate_kbps is not None and (codec is None or codec.lossless):
+        yield "bitrate_kbps", f"is for opus and mp3; {encoding} has no bitrate to choose"
+    if not 1 <= encoders <= MAX_ENCODERS:
+        yield "encoders", f"must be 1 to {MAX_ENCODERS}"
 
 
-def _add(stream: Stream, file: Path) -> None:
-    stream.add_file(file, kind="audio", media_type="audio/wav")
+async def _in_pool(
+    pool: ThreadPoolExecutor, encoder: Encoder | None, stream: Stream, wavs: list[Path]
+) -> list[NotEncoded]:
+    """Encode and declare, in a thread of the pool. Where this is cancelled, what is not done stays WAV."""
+    stopped = threading.Event()
+    if encoder is None or not wavs:
+        return _finish(None, stream, wavs, stopped.is_set)
+    job = pool.submit(encoder.finish, stream, wavs, stopped.is_set)
+    try:
+        return await asyncio.shield(asyncio.wrap_future(job))
+    except asyncio.CancelledError:
+        stopped.set()
+        if job.cancel():
+            _finish(None, stream, wavs, stopped.is_set)
+        else:  # it comes to its end with the block that it is at
+            await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
+        raise
+
+
+def _finish(encoder: Encoder | None, stream: Stream, wavs: list[Path], stopped: Callable[[], bool]) -> list[NotEncoded]:
+    if encoder is not None:
+        return encoder.finish(stream, wavs, stopped)
+    for wav in wavs:
+        declare(stream, wav)
+    return []
+
+
+def _declare_again(stream: Stream) -> None:
+    """Say again what there is, in case the crash came before it was said at all."""
+    for file in sorted(stream.directory.glob("*.wav")):
+        if file.stat().st_size >= HEADER_BYTES:
+            declare(stream, file)
+    for codec in CODECS.values():
+        for file in sorted(stream.directory.glob(f"*{codec.suffix}")):
+            if file.stat().st_size:
+                stream.add_file(file, kind="audio", media_type=codec.media_type)
+
+
+def _together(problems: Sequence[NotEncoded]) -> NotEncoded:
+    return NotEncoded("; ".join(str(problem) for problem in problems))

@@ -20,10 +20,15 @@ def install(folder: Path, distribution: str, entry_points: str) -> None:
 def test_the_wav_plugin_is_listed_with_its_option(capsys: pytest.CaptureFixture[str]) -> None:
     sinks()
     text = capsys.readouterr().out
-    first, summary, option, *_ = text.splitlines()
+    first, summary, option, encoding, bitrate, keep, encoders, *_ = text.splitlines()
     assert first == 'wav  (media-stream-receiver)  use = "wav"'
-    assert summary == "    Record streams as WAV files."
+    assert summary == "    Record streams as WAV files, and finish them as FLAC, Opus or MP3 if asked to."
     assert option.startswith("    layout  ") and option.endswith("  default 'both'") and "separate" in option
+    assert encoding.startswith("    encoding  ") and encoding.endswith("  default 'wav'") and "'opus'" in encoding
+    assert bitrate.startswith("    bitrate_kbps  ") and "Literal[32, 48, 64, 96, 128]" in bitrate
+    assert (
+        keep.startswith("    keep_wav  ") and encoders.startswith("    encoders  ") and encoders.endswith("  default 1")
+    )
     assert "receiver serve --sink ./file.py" in text
 
 

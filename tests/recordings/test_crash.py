@@ -16,6 +16,7 @@ import jsonschema
 import numpy as np
 import pytest
 import soundfile
+from receiver_plugins.wav import Encoding as FileEncoding
 from receiver_plugins.wav import Layout, plugin
 
 import receiver
@@ -31,9 +32,9 @@ TONE = np.arange(3000).astype(np.int16)
 INBOUND = np.concatenate([np.zeros(500, np.int16), TONE])
 OUTBOUND = np.concatenate([TONE, np.zeros(500, np.int16)])
 EXPECTED = {
-    "inbound.wav": INBOUND.reshape(-1, 1),
-    "outbound.wav": OUTBOUND.reshape(-1, 1),
-    "stereo.wav": np.stack([INBOUND, OUTBOUND], 1),
+    "inbound": INBOUND.reshape(-1, 1),
+    "outbound": OUTBOUND.reshape(-1, 1),
+    "stereo": np.stack([INBOUND, OUTBOUND], 1),
 }
 TRACKS = {"inbound": TrackCounters(8000, length=3500, samples=3000), "outbound": TrackCounters(8000, length=3000)}
 FACTS = StreamFacts(
@@ -74,13 +75,13 @@ async def each() -> AsyncIterator[Event]:
         yield event
 
 
-def stream_to(root: Path, layout: Layout) -> None:
+def stream_to(root: Path, layout: Layout, encoding: FileEncoding) -> None:
     """A whole stream, from its folder's making to its journal's removal."""
     recording = Recording.create(root, "{date}/{stream_id}", FACTS)
     recording.note(EVENTS)
 
     async def run() -> None:
-        async with plugin(layout=layout) as opened:
+        async with plugin(layout=layout, encoding=encoding) as opened:
             sink: Any = opened.sink
             await sink(Stream(FACTS, recording.directory, Owner(recording), "wav"), each())
 
@@ -108,13 +109,13 @@ def dying_at(number: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def killed(root: Path, layout: Layout, number: int) -> bool:
+def killed(root: Path, layout: Layout, encoding: FileEncoding, number: int) -> bool:
     """Whether a child that handles a stream died at that step; False: it had no such step and came to its end."""
     child = os.fork()
     if child == 0:
         dying_at(number)
         try:
-            stream_to(root, layout)
+            stream_to(root, layout, encoding)
         except BaseException:
             os._exit(1)
         os._exit(0)
@@ -123,9 +124,9 @@ def killed(root: Path, layout: Layout, number: int) -> bool:
     return status == 9
 
 
-def recover_all(root: Path, layout: Layout) -> list[Path]:
+def recover_all(root: Path, layout: Layout, encoding: FileEncoding) -> list[Path]:
     async def run() -> list[Path]:
-        async with plugin(layout=layout) as opened:
+        async with plugin(layout=layout, encoding=encoding) as opened:
             assert opened.recover is not None
             return await asyncio.to_thread(recover, root, {"wav": opened.recover})
 
@@ -136,19 +137,25 @@ def everything(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("layout", ["both", "stereo"])
-def test_a_process_that_dies_at_any_step_leaves_what_the_next_start_finishes(tmp_path: Path, layout: Layout) -> None:
+@pytest.mark.parametrize(("layout", "encoding"), [("both", "wav"), ("stereo", "wav"), ("both", "flac")])
+def test_a_process_that_dies_at_any_step_leaves_what_the_next_start_finishes(
+    tmp_path: Path, layout: Layout, encoding: FileEncoding
+) -> None:
     # A program of its own forks the processes that die: this one may have threads, which a fork would not survive.
     done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path), layout], capture_output=True, text=True, timeout=50, check=True
+        [sys.executable, __file__, str(tmp_path), layout, encoding],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
     )
     steps = int(done.stdout)
     assert steps > 20
     for number in range(1, steps + 1):
         root = tmp_path / str(number)
-        recover_all(root, layout)
+        recover_all(root, layout, encoding)
         left = everything(root)
-        assert recover_all(root, layout) == [], number
+        assert recover_all(root, layout, encoding) == [], number
         assert everything(root) == left, number
         directory = root / "2026-11-21" / "0199-ours"
         if not (directory / "stream.json").exists():  # it died before there was anything to keep
@@ -157,20 +164,22 @@ def test_a_process_that_dies_at_any_step_leaves_what_the_next_start_finishes(tmp
         content = json.loads((directory / "stream.json").read_bytes())
         jsonschema.Draft202012Validator(SCHEMA).validate(content)
         listed = {file["path"]: file["bytes"] for file in content["files"]}
-        there = {path.name: path.stat().st_size for path in directory.glob("*.wav*")}
+        there = {path.name: path.stat().st_size for path in directory.iterdir() if path.name != "stream.json"}
         assert listed == there, number
         assert not (directory / "journal.jsonl").exists()
         for name in listed:
             samples = soundfile.read(directory / name, dtype="int16", always_2d=True)[0]
-            expected = EXPECTED[name][: len(samples)]
+            expected = EXPECTED[Path(name).stem][: len(samples)]
             assert ((samples == expected) | (samples == 0)).all(), number
     assert np.array_equal(samples, expected)  # of the one that was not killed
     assert content["end"]["reason"] == "stop"
-    assert set(listed) == ({"stereo.wav"} if layout == "stereo" else {"inbound.wav", "outbound.wav", "stereo.wav"})
+    assert set(listed) == {f"{name}.{encoding}" for name in (["stereo"] if layout == "stereo" else EXPECTED)}
 
 
 if __name__ == "__main__":
     step = 1
-    while killed(Path(sys.argv[1]) / str(step), "stereo" if sys.argv[2] == "stereo" else "both", step):
+    layout: Any = sys.argv[2]
+    encoding: Any = sys.argv[3]
+    while killed(Path(sys.argv[1]) / str(step), layout, encoding, step):
         step += 1
     sys.stdout.write(str(step))

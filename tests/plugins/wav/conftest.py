@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from receiver_plugins.wav import Layout, plugin
+from receiver_plugins.wav.format import header
 
 from receiver import files
 from receiver.audio import AudioFormat, Encoding
@@ -26,6 +27,12 @@ from receiver.events import Annotation, Event, Frame, Samples
 from receiver.stream import Stream, StreamFacts
 
 WAIT_S = 20
+MEDIA_TYPES = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "opus": "audio/ogg; codecs=opus",
+    "mp3": "audio/mpeg",
+}
 RANDOM = np.random.default_rng(7)
 
 
@@ -39,7 +46,9 @@ class Owner:
         raise AssertionError(annotation)
 
     def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
-        assert (kind, media_type, sink) == ("audio", "audio/wav", "wav")
+        assert (kind, sink) == ("audio", "wav")
+        assert media_type == MEDIA_TYPES[path.name.rpartition(".")[2]]
+        assert path.exists()
         self.files.append(path.name)
 
 
@@ -50,24 +59,24 @@ def _no_thread_left() -> Iterator[None]:
     files.shutdown()
 
 
-def stream_in(directory: Path, rate: int = 8000) -> tuple[Stream, Owner]:
-    facts = StreamFacts(
-        id="0199-ours",
-        source="default",
-        dialect="signalwire",
-        stream_id="theirs",
-        call_id=None,
-        account_id=None,
-        tracks=("inbound",),
-        format=AudioFormat(Encoding.PCMU, rate),
-        parameters={},
-        path_parameters={},
-        peer_address="192.0.2.1",
-        token=None,
-        started=datetime(2026, 11, 21, tzinfo=UTC),
-    )
+def stream_in(directory: Path, rate: int = 8000, **facts: Any) -> tuple[Stream, Owner]:
+    said: dict[str, Any] = {
+        "id": "0199-ours",
+        "source": "default",
+        "dialect": "signalwire",
+        "stream_id": "theirs",
+        "call_id": None,
+        "account_id": None,
+        "tracks": ("inbound",),
+        "format": AudioFormat(Encoding.PCMU, rate),
+        "parameters": {},
+        "path_parameters": {},
+        "peer_address": "192.0.2.1",
+        "token": None,
+        "started": datetime(2026, 11, 21, tzinfo=UTC),
+    }
     owner = Owner()
-    return Stream(facts, directory, owner, "wav"), owner
+    return Stream(StreamFacts(**said | facts), directory, owner, "wav"), owner
 
 
 def noise(length: int) -> Samples:
@@ -86,12 +95,12 @@ async def each(events: Iterable[Event]) -> AsyncIterator[Event]:
         yield event
 
 
-def record(directory: Path, events: Iterable[Event], layout: Layout = "both") -> list[str]:
+def record(directory: Path, events: Iterable[Event], layout: Layout = "both", **options: Any) -> list[str]:
     """Run the sink over events; the files that it added. Where a call blocks the loop, every test fails."""
     stream, owner = stream_in(directory)
 
     async def run() -> None:
-        async with plugin(layout=layout) as opened:
+        async with plugin(layout=layout, **options) as opened:
             sink: Any = opened.sink
             await sink(stream, each(events))
 
@@ -99,16 +108,23 @@ def record(directory: Path, events: Iterable[Event], layout: Layout = "both") ->
     return owner.files
 
 
-def recover(directory: Path, layout: Layout = "both") -> list[str]:
+def recover(directory: Path, layout: Layout = "both", **options: Any) -> list[str]:
     stream, owner = stream_in(directory)
 
     async def run() -> None:
-        async with plugin(layout=layout) as opened:
+        async with plugin(layout=layout, **options) as opened:
             assert opened.recover is not None
             await asyncio.to_thread(opened.recover, stream)
 
     asyncio.run(run())
     return owner.files
+
+
+def wav(path: Path, samples: Samples, rate: int = 8000) -> Path:
+    """A finished WAV file: one channel of shape (n,), or several of shape (n, channels)."""
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    path.write_bytes(header(rate, channels, samples.nbytes) + samples.astype("<i2").tobytes())
+    return path
 
 
 def by_ffmpeg(path: Path, channels: int = 1) -> Samples:
