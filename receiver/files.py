@@ -212,6 +212,7 @@ class _Writer:
             with self.lock:
                 self.making -= 1
                 self.waiting.append(file)
+            del file  # it is not kept while the thread sleeps
 
     def run(self, to_make: SimpleQueue[File | None]) -> None:
         """Write round after round, until stopped with nothing left to write."""
@@ -223,21 +224,29 @@ class _Writer:
             if self.making or not self.stopping:
                 self.wake.wait(ROUND_S if self.open else None)
             self.wake.clear()
-            with self.lock:
-                batch, self.waiting = self.waiting, []
-                if self.stopping and not batch and not self.making:
-                    self.thread = None
-                    break
-                costs = [file._begin_round() for file in batch]
-                closing = [(file, file.done) for file in batch if file.done is not None]
-            self.write(batch, costs)
-            for file, done in closing:
-                self.end(file, done)
-            del batch, closing  # what they hold is not kept while the thread sleeps
+            if not self.round():
+                break
         for _ in makers:
             to_make.put(None)
         for maker in makers:
             maker.join()
+
+    def round(self) -> bool:
+        """Write what is queued, and end files that are closed. False: there is nothing left, and it is to stop.
+
+        A function of its own, so that nothing of it is kept while the thread sleeps.
+        """
+        with self.lock:
+            batch, self.waiting = self.waiting, []
+            if self.stopping and not batch and not self.making:
+                self.thread = None
+                return False
+            costs = [file._begin_round() for file in batch]
+            closing = [(file, file.done) for file in batch if file.done is not None]
+        self.write(batch, costs)
+        for file, done in closing:
+            self.end(file, done)
+        return True
 
     def write(self, batch: list[File], costs: list[int]) -> None:
         """Write what this round has of each file. Each ``write`` hands the interpreter over, and nothing else does."""

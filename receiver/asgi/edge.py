@@ -17,7 +17,7 @@ class Edge:
     """0: never."""
     dead_after_s: float = 15.0
     """Without a byte of a peer that used to send more often, or answered pings, the connection is dead. 0: never."""
-    grace_s: float = 0.25
+    grace_s: float = 0.3
     """Before a peer counts as dead, what waits in the kernel is read: it may be us who did not look. Several sweeps."""
     message_bytes: int = 65_536
     fragments: int = 128
