@@ -61,13 +61,13 @@ class Feed:
         self.events_dropped = 0
         """Events without audio that did not fit."""
         self._others_in = 0
-        self._spared: deque[Event] = deque()  # evicted events that are not to be dropped: older than all in the queue
+        self._spared: list[Event] = []  # evicted events that are not to be dropped: older than all in the queue
         # written by the taking side
         self.closed = False
         self.idle = False
         """Nobody takes now: the sink has failed, and is to be started again."""
         self._others_out = 0
-        self._ready: deque[Event] = deque()
+        self._ready: list[Event] = []  # few, if any: a deque takes 760 bytes also without one
         # written by both sides, each its own fields
         self._accounts: dict[str, Account] = {}
         # written by the putting side, taken back by either
@@ -107,11 +107,11 @@ class Feed:
         if self._room_wanted is not None:
             self._tell_room()
         if self._ready:
-            return self._ready.popleft()
+            return self._ready.pop(0)
         if not self._queue and not self._spared:
             return None
         try:
-            event = self._spared.popleft() if self._spared else self._queue.popleft()
+            event = self._spared.pop(0) if self._spared else self._queue.popleft()
         except IndexError:  # it was evicted just now
             return None
         return self._hand_out(event)
@@ -186,7 +186,7 @@ class Feed:
                 if counters.length > expected:
                     self._ready.append(Gap(track, expected, counters.length, counters.rate, Cause.DROPPED))
             self._ready.append(event)
-            return self._ready.popleft()
+            return self._ready.pop(0)
         else:
             self._others_out += 1
         return event

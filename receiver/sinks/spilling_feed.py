@@ -87,7 +87,7 @@ class SpillingFeed(Feed):
         if self._room_wanted is not None:
             self._tell_room()
         if self._ready:
-            return self._ready.popleft()
+            return self._ready.pop(0)
         while self._entered == self._left:
             event = self._pop()
             if event is None:
@@ -155,7 +155,7 @@ class SpillingFeed(Feed):
         self.patience = None
         while not self.closed:
             if self._ready:
-                return self._ready.popleft()
+                return self._ready.pop(0)
             self._sort()
             if self._waiting and self._due(self._waiting[0]):
                 return self._hand_out(self._waiting.popleft())
@@ -171,7 +171,7 @@ class SpillingFeed(Feed):
                     return recalled
             elif not self._reached(self._live if self._rejoin is None else self._rejoin):
                 if not self._read_on():
-                    return self._ready.popleft() if self._ready else None
+                    return self._ready.pop(0) if self._ready else None
             elif self._waiting:
                 return self._hand_out(self._waiting.popleft())
             elif self._caught_up == self._entered:
@@ -255,6 +255,6 @@ class SpillingFeed(Feed):
 
     def _pop(self) -> Event | None:
         try:
-            return self._spared.popleft() if self._spared else self._queue.popleft()
+            return self._spared.pop(0) if self._spared else self._queue.popleft()
         except IndexError:
             return None
