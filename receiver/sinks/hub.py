@@ -24,7 +24,7 @@ from receiver.selection import selects
 from receiver.sinks.budget import Budget
 from receiver.sinks.history import OpenHistory
 from receiver.sinks.listener import CANCEL_S, Listener, is_plain
-from receiver.sinks.listeners import Listeners
+from receiver.sinks.listeners import Listeners, endings
 from receiver.sinks.loading import load_apart
 from receiver.sinks.opened import CLOSE_S, Opened
 from receiver.sinks.recall import Recall
@@ -220,7 +220,7 @@ class Hub:
 
     async def _stop(self) -> None:
         """Close all plugins at once, so that none waits for another, and leave behind what is stuck."""
-        running = [one for one in self._listening() if not one.done.done()]
+        running = [one for one in self._listening() if not one.ending.over]
         bound = CANCEL_S + CLOSE_S + FORGOTTEN_S + 1
         await asyncio.gather(
             *(
@@ -245,8 +245,7 @@ async def _close(running: Sequence[Listener], opened: Opened | None) -> None:
     """End the sinks that still run, then close their plugin; on its loop."""
     for one in running:
         one.cancel()
-    if running:  # a sink that does not end is left behind, and then done as well
-        await asyncio.wait([asyncio.wrap_future(one.done) for one in running])
+    await endings(running)  # one that does not end is left behind, which is an ending as well
     if opened is not None:
         await opened.close()
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -15,6 +14,7 @@ import structlog
 
 from receiver.logs import logger
 from receiver.sinks.budget import Budget
+from receiver.sinks.ending import Ending
 from receiver.sinks.failure import describe_failure, failure_text, forget_frames
 from receiver.sinks.feed import Feed
 from receiver.sinks.plain_thread import PlainThread
@@ -45,10 +45,11 @@ def is_plain(sink: Sink | PlainSink) -> bool:
 
 
 class Listener:
-    """One sink on one stream. The main thread puts into ``feed``; ``done`` is set when nothing more is to be expected.
+    """One sink on one stream. The main thread puts into ``feed``; it has come to its ``ending`` when nothing more is to
+    be expected.
 
-    A sink that is cancelled and does not end, or whose loop is stuck, is left behind: ``done`` is set, its status stays
-    ``running``.
+    A sink that is cancelled and does not end, or whose loop is stuck, is left behind: that is an ending too, and its
+    status stays ``running``.
     """
 
     def __init__(
@@ -76,9 +77,9 @@ class Listener:
         self.failed = False
         """Whether it has raised, also if it was started again."""
         self.restarts = 0
-        self.done: Future[None] = Future()
+        self.ending = ending = Ending()
         facts, directory, owner = stream
-        self._stream = Stream(facts, directory, owner, name, closed=self.done.done)
+        self._stream = Stream(facts, directory, owner, name, closed=lambda: ending.over)
         self._sink = sink
         self._slots = slots
         self._slot = object()  # who holds it; not this, which the thread would refer back to
@@ -94,7 +95,6 @@ class Listener:
         self._cancelled = False
         self._collecting = False
         self._block_ms = config.block_ms
-        self._over = False  # ``done``, without its lock
         self._timers: list[asyncio.TimerHandle] = []
         self._room = not self._plain or slots.take(self._slot)
 
@@ -109,7 +109,7 @@ class Listener:
 
     def wake(self) -> None:
         """There is something new in the feed: let the sink know, at once or when ``block_ms`` have passed."""
-        if self._over:
+        if self.ending.over:
             return
         if self.feed.ended:
             self._later(self.config.finish_timeout_s, self.cancel)  # nothing is put behind Ended: this comes once
@@ -133,7 +133,7 @@ class Listener:
 
     def leave_behind(self) -> None:
         """Wait for the sink no longer: what it has not read is discarded. On any thread, as its loop may be stuck."""
-        if self.done.done():
+        if self.ending.over:
             return
         self.left_behind = True
         self.error = "it did not end when it was to, and was left behind"
@@ -225,10 +225,8 @@ class Listener:
         self._reader.stop()
 
     def _finish(self) -> None:
-        self._over = True
         self.feed.close()
-        with contextlib.suppress(InvalidStateError):  # the main thread and the loop may come here together
-            self.done.set_result(None)
+        self.ending.set()  # the main thread and the loop may come here together
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers = [timer for timer in self._timers if timer.when() > self._loop.time()]  # those that have not run

@@ -101,18 +101,11 @@ class Listeners:
         if timeout_s is None:
             timeout_s = max((listener.config.finish_timeout_s for listener in self.all), default=0) + SPARE_S
         self._hub.flush()
-        loop = asyncio.get_running_loop()
-        news = asyncio.Event()
-
-        for listener in self.all:
-            listener.done.add_done_callback(lambda _: _call(loop, news.set))
-        limit = asyncio.timeout_at(min(loop.time() + timeout_s, self._give_up_at))
+        limit = asyncio.timeout_at(min(asyncio.get_running_loop().time() + timeout_s, self._give_up_at))
         try:
             async with limit:
                 self._waits.add(limit)
-                while not all(listener.done.done() for listener in self.all):
-                    await news.wait()
-                    news.clear()
+                await endings(self.all)
         except TimeoutError:
             if not last and limit.when() != self._give_up_at:
                 return False
@@ -121,7 +114,7 @@ class Listeners:
         finally:
             self._waits.discard(limit)
         self._hub.retire(self)
-        return all(listener.done.done() and listener.status != "running" for listener in self.all)
+        return all(listener.ending.over and listener.status != "running" for listener in self.all)
 
     def abandon(self) -> None:
         """Cancel every sink that still runs, e.g. when a drain has taken too long.
@@ -180,6 +173,17 @@ class _Nobody:
 
     def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
         """Too late to be put down."""
+
+
+async def endings(listeners: Sequence[Listener]) -> None:
+    """Wait until nothing more is to be expected of any of them. On any loop."""
+    news = asyncio.Event()
+    tell = partial(_call, asyncio.get_running_loop(), news.set)
+    for listener in listeners:
+        listener.ending.tell(tell)
+    while not all(listener.ending.over for listener in listeners):
+        await news.wait()
+        news.clear()
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
