@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from structlog.stdlib import BoundLogger
 
 from receiver.captures.capture import NAME, SPILL, Header
 from receiver.captures.history import CaptureHistory
@@ -95,7 +96,6 @@ class OpenStream:
         self._metrics = opener.metrics
         self._source, self._codec = facts.source, facts.format.encoding.value.lower()
         self._loop = asyncio.get_running_loop()
-        self._log = log.bind(stream=facts.id, source=facts.source)
         history = None if capture is None else partial(CaptureHistory, capture, settings)
         self._listeners = opener.hub.open(facts, recording.directory, self, history)
         opener.metrics.stream_started(facts.source)
@@ -110,6 +110,11 @@ class OpenStream:
             tracks=list(facts.tracks),
             peer=facts.peer_address,
         )
+
+    @property
+    def _log(self) -> BoundLogger:
+        """Made when there is something to say: most streams say what began and what ended."""
+        return log.bind(stream=self._facts.id, source=self._facts.source)
 
     @property
     def facts(self) -> StreamFacts:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from structlog.stdlib import BoundLogger
 
 from receiver.asgi.handshake import peer_address
 from receiver.asgi.protocol import end_of
@@ -83,13 +84,18 @@ class Connection:
         self._pending_bytes = 0
         self._progress_at = 0.0
         self._batch_at = 0.0
-        self._log = log.bind(source=source)
+        self._id: str | None = None  # our own of the stream, once it has started
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._hung_up: asyncio.Future[None] = self._loop.create_future()
         self._opening: asyncio.Task[None] | None = None
         self._backlog: list[Event] = []  # what happened while the folder was being made
         self._stream: OpenStream | None = None
         self._broken = False  # by a mistake of ours
+
+    @property
+    def _log(self) -> BoundLogger:
+        """Made when there is something to say, which is seldom."""
+        return log.bind(source=self._source) if self._id is None else log.bind(stream=self._id, source=self._source)
 
     async def run(self) -> None:
         """Serve the connection to its end. Files are final before the peer is told that it is over."""
@@ -281,7 +287,7 @@ class Connection:
         )
 
     async def _open(self, facts: StreamFacts) -> None:
-        self._log = log.bind(stream=facts.id, source=self._source)
+        self._id = facts.id
         if (live := self._receiver.registry.started(self, facts.stream_id)) > 1:
             self._log.warning("duplicate_stream_id", peer_stream=facts.stream_id, live=live)
         try:
