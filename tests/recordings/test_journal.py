@@ -176,6 +176,14 @@ def test_facts_are_kept_as_far_as_json_can_say_them(lab: Any) -> None:
     assert sayable(lab.facts(parameters={"x": object()})).parameters == left_out
 
 
+def test_who_writes_into_a_streams_parameters_changes_nothing_that_is_kept_and_the_rest_is_shared(lab: Any) -> None:
+    facts = lab.facts(call_id="a call of theirs", parameters={"queue": ["sales"]})
+    kept = sayable(facts)
+    facts.parameters["queue"].append("support")
+    assert kept.parameters == {"queue": ["sales"]}
+    assert kept.call_id is facts.call_id
+
+
 def test_a_journal_in_the_hands_of_a_live_process_is_not_given_out(lab: Any, tmp_path: Path) -> None:
     file = begin(tmp_path, lab.facts())
     assert lock(tmp_path / "journal.jsonl") is None
