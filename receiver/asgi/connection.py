@@ -77,7 +77,7 @@ class Connection:
             self._capture = CaptureWriter()
             self._session.kept = []
         self._paused = False
-        self._muted: set[str] = set()
+        self._muted: frozenset[str] = frozenset()
         self._close_frame: tuple[int | None, str] = (None, "")  # the peer's
         self._ended_at = 0.0
         self._pending: list[str | bytes] = []
@@ -165,7 +165,7 @@ class Connection:
         now = self._loop.time()
         self._catch_up(now)  # what arrived before is not touched
         self._paused = self._paused if paused is None else paused
-        self._muted = {track for track in (self._muted | {mute}) - {unmute} if track is not None}
+        self._muted = frozenset(track for track in (self._muted | {mute}) - {unmute} if track is not None)
         at = self._since_accepted(now)
         withheld = Pause(at, None if self._paused else tuple(sorted(self._muted)))
         events = self._session.withhold(withheld.tracks, at)

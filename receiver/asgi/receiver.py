@@ -128,13 +128,11 @@ class Receiver:
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
-        for route in self._streams:  # without a framework's layers in between: they cost memory for as long as a call
-            match, found = route.matches(scope)
-            if match is Match.FULL:
-                scope.update(found)
-                await route.endpoint(WebSocket(scope, receive, send))
-                return
-        await deny(WebSocket(scope, receive, send), AccessDenied(404, "path"))
+        endpoint = self._endpoint_of(scope)
+        if endpoint is None:
+            await deny(WebSocket(scope, receive, send), AccessDenied(404, "path"))
+        else:
+            await endpoint(WebSocket(scope, receive, send))
 
     def settings_of(self, source: str) -> SessionSettings:
         """How streams of a source are read."""
@@ -211,6 +209,15 @@ class Receiver:
             )
             routes.append(WebSocketRoute(source.path, self._endpoint(name, handshake)))
         return routes
+
+    def _endpoint_of(self, scope: Scope) -> Any:
+        """Who serves this path; without a framework's layers in between, which cost memory for as long as a call."""
+        for route in self._streams:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                return route.endpoint
+        return None
 
     def _endpoint(self, name: str, handshake: Handshake) -> Any:
         async def endpoint(websocket: WebSocket) -> None:

@@ -46,7 +46,7 @@ class Listeners:
         self._hub = hub
         self._results: dict[str, SinkResult] = {}  # once the sinks are forgotten
         self._give_up_at = math.inf  # on the main loop's clock, once abandoned
-        self._waits: set[asyncio.Timeout] = set()
+        self._waits: list[asyncio.Timeout] = []
 
     def publish(self, events: Sequence[Event]) -> None:
         """Put events into every feed. The sinks hear of it at the next ``hub.flush``."""
@@ -102,9 +102,9 @@ class Listeners:
             timeout_s = max((listener.config.finish_timeout_s for listener in self.all), default=0) + SPARE_S
         self._hub.flush()
         limit = asyncio.timeout_at(min(asyncio.get_running_loop().time() + timeout_s, self._give_up_at))
+        self._waits.append(limit)
         try:
             async with limit:
-                self._waits.add(limit)
                 await endings(self.all)
         except TimeoutError:
             if not last and limit.when() != self._give_up_at:
@@ -112,7 +112,7 @@ class Listeners:
             for listener in self.all:
                 listener.leave_behind()
         finally:
-            self._waits.discard(limit)
+            self._waits.remove(limit)
         self._hub.retire(self)
         return all(listener.ending.over and listener.status != "running" for listener in self.all)
 
