@@ -65,7 +65,7 @@ def test_every_module_and_every_file_that_is_read_at_run_time_is_in_the_wheel(wh
     shipped = contents(wheel)
     wanted = {
         path.relative_to(ROOT).as_posix()
-        for pattern in ("*.py", "py.typed", "*.schema.json", "*.flac", "*.md")
+        for pattern in ("*.py", "py.typed", "*.schema.json", "*.flac", "*.md", "*.txt")
         for path in (ROOT / "receiver").rglob(pattern)
     }
     wanted |= {f"receiver_plugins/{path.relative_to(ROOT / 'plugins')}" for path in (ROOT / "plugins").rglob("*.py")}

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Read the configuration and say what would run.",
     "token": "Make a token.",
     "sinks": "List the installed sinks and their options.",
+    "new-sink": "Write a plugin package to start from.",
     "snippet": "Print what makes SignalWire stream a call to this server.",
 }
 """What each does, as the first line of its own help says it: to list them takes loading none."""
@@ -51,7 +52,8 @@ def application(*loaded: str) -> typer.Typer:
     app.callback()(_options)
     for name, summary in COMMANDS.items():
         if name in loaded:
-            app.command(name)(getattr(import_module(f"receiver.cli.{name}"), name))
+            module = name.replace("-", "_")
+            app.command(name)(getattr(import_module(f"receiver.cli.{module}"), module))
         else:
             app.command(name, help=summary)(_listed)
     return app

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from receiver.testing.conformance import SinkConformance
     from receiver.testing.material import PlayOptions
     from receiver.testing.recorded import GapSpan, Recorded
     from receiver.testing.running import NotRecorded, RunningReceiver, running_receiver
@@ -29,6 +30,7 @@ __all__ = [
     "Recorded",
     "RunReceiver",
     "RunningReceiver",
+    "SinkConformance",
     "ThreadedReceiver",
     "run_receiver",
     "running_receiver",
@@ -41,6 +43,7 @@ _HOMES = {
     "Recorded": "receiver.testing.recorded",
     "RunReceiver": "receiver.testing.threaded",
     "RunningReceiver": "receiver.testing.running",
+    "SinkConformance": "receiver.testing.conformance",
     "ThreadedReceiver": "receiver.testing.threaded",
     "run_receiver": "receiver.testing.threaded",
     "running_receiver": "receiver.testing.running",

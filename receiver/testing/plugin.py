@@ -1,4 +1,4 @@
-"""The pytest plugin: two fixtures. Every run of pytest loads it, so it imports nothing until one of them is used."""
+"""The pytest plugin: its fixtures. Every run of pytest loads it, so it imports nothing until one of them is used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from receiver.testing.harness import Harness
     from receiver.testing.threaded import RunReceiver, ThreadedReceiver
 
 
@@ -30,3 +31,13 @@ def receiver_server(run_receiver: RunReceiver) -> Iterator[ThreadedReceiver]:
     """A running receiver that records to WAV files; ``receiver_server.play(…)`` calls it."""
     with run_receiver() as server:
         yield server
+
+
+@pytest.fixture
+def sink_harness(request: pytest.FixtureRequest, tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Harness]:
+    """What the tests of ``SinkConformance`` work with."""
+    from receiver.testing.harness import harness
+
+    rule = request.function.__doc__ or ""
+    with harness(request.instance, rule, tmp_path, pytestconfig.rootpath) as opened:
+        yield opened

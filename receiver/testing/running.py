@@ -131,7 +131,7 @@ def reachable(address: tuple[str, int]) -> str:
 
 
 @contextmanager
-def _prepared(
+def prepared(
     directory: Path | None, sinks: Sinks | None, base: Path | None, tables: Mapping[str, Any]
 ) -> Iterator[tuple[Config, str]]:
     """The configuration and its token; what it needs in the process is taken back afterwards. Blocks."""
@@ -166,7 +166,7 @@ async def running_receiver(
     """
     stack = ExitStack()
     try:
-        config, token = await asyncio.to_thread(stack.enter_context, _prepared(directory, sinks, base, tables))
+        config, token = await asyncio.to_thread(stack.enter_context, prepared(directory, sinks, base, tables))
         receiver = WatchedReceiver(config)
         async with listening(receiver) as addresses:
             try:

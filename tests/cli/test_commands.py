@@ -21,12 +21,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_file_is_a_command_that_is_listed() -> None:
     files = {path.stem for path in Path(inspect.getfile(run)).parents[2].glob("receiver/cli/[a-z]*.py")}
-    assert set(COMMANDS) == files
+    assert {name.replace("-", "_") for name in COMMANDS} == files
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_is_listed_as_its_own_help_begins(name: str) -> None:
-    command = getattr(import_module(f"receiver.cli.{name}"), name)
+    module = name.replace("-", "_")
+    command = getattr(import_module(f"receiver.cli.{module}"), module)
     assert (inspect.getdoc(command) or "").splitlines()[0] == COMMANDS[name]
 
 
