@@ -14,6 +14,7 @@ from multiprocessing import get_context
 
 import numpy as np
 from pool_model import RATE, infer, load
+from pydantic import PositiveInt
 
 from receiver.sinks import Stream, blocks
 
@@ -46,7 +47,7 @@ class Pool:
 
 
 @asynccontextmanager
-async def plugin(*, workers: int = 2):
+async def plugin(*, workers: PositiveInt = 2):
     """Give audio to a model in worker processes."""
     pool = Pool(workers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -81,7 +82,7 @@ class PluginRules(Profile):
             problem = _refusal(h, option, value)
             if problem is None:
                 raise h.fail(f"starts with a wrong value of its option {option}, and its check does not tell either")
-            if option not in problem:
+            if not re.search(rf"\b{option}\b", problem):
                 raise h.fail(f"refuses a wrong value of its option {option} without naming it: {problem}")
 
     def test_it_can_be_opened_twice_at_once(self, sink_harness: Harness) -> None:
