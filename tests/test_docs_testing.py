@@ -13,14 +13,16 @@ import pytest
 import soundfile
 
 from receiver.simulate import Call, Outcome, messages
-from receiver.testing import PlayOptions, Recorded
+from receiver.testing import PlayOptions, Recorded, SinkConformance
+from receiver.testing.profile import Profile
 from receiver.testing.tables import DEFAULTS, LARGE, SINK_DEFAULTS
 
 pytest_plugins = ["pytester"]
 
 PAGE = (Path(__file__).parents[1] / "docs" / "testing.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-TESTS = [block for block in BLOCKS if "def test_" in block]
+TESTS = [block for block in BLOCKS if "def test_" in block or "SinkConformance" in block]
+RULES = [name for name in dir(SinkConformance) if name.startswith("test_")]
 PLUGIN = "receiver.testing.plugin"
 INSTALLED = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
 
@@ -36,11 +38,22 @@ def test_the_examples_of_the_page_pass(pytester: pytest.Pytester) -> None:
     (pytester.path / "call.jsonl").write_text("\n".join([json.dumps({"version": 1}), *lost, ""]))
     loaded = () if INSTALLED else ("-p", PLUGIN)
     result = pytester.runpytest_subprocess("-W", "error", *loaded, timeout=55)
-    result.assert_outcomes(passed=sum(block.count("def test_") for block in TESTS))
+    suites = sum("SinkConformance" in block for block in TESTS)
+    skipped = 9  # they have no restarts, records, recover and check; one has no wrong options
+    tests = sum(block.count("def test_") for block in TESTS) + suites * len(RULES)
+    result.assert_outcomes(passed=tests - skipped, skipped=skipped)
 
 
 def test_the_page_has_its_examples() -> None:
-    assert len(TESTS) == 7 and len(BLOCKS) == 8
+    assert len(TESTS) == 9 and len(BLOCKS) == 10
+
+
+def test_the_page_names_every_rule_and_every_attribute_of_the_suite() -> None:
+    for name in [*(rule.removeprefix("test_") for rule in RULES), *Profile.__annotations__]:
+        assert f"`{name}`" in PAGE, name
+    defaults = dict(re.findall(r"^\| `(\w+)` \| (\d+\.\d) \|", PAGE, re.MULTILINE))
+    assert defaults == {name: str(getattr(Profile, name)) for name in ("seconds", "finish_s", "blocks_s")}
+    assert f"| `rate`, `rates` | {Profile.rate}, {Profile.rates} |" in PAGE
 
 
 def test_the_page_names_everything_that_can_be_chosen_and_asked() -> None:

@@ -32,6 +32,10 @@ NOT_MIRRORED = {
     "receiver/media/decoder.py": "an interface",
     "receiver/sessions/settings.py": "types, given to every session of the other tests",
     "receiver/simulate/speaker.py": "an interface, spoken by the tests of both dialects",
+    "receiver/testing/harness.py": "every rule's test works with it, and so does every failure of tests/testing/broken",
+    "receiver/testing/observed.py": "the same",
+    "receiver/testing/profile.py": "attributes, set by the suites of the other tests",
+    "receiver/testing/stage.py": "as harness.py",
     "receiver/sinks/history.py": "an interface",
     "receiver/sinks/sink.py": "an interface",
 }

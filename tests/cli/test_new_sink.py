@@ -1,8 +1,9 @@
-"""The package that ``receiver new-sink`` writes: installed for real, with its own tests run where it is installed."""
+"""The package that ``receiver new-sink`` writes: installed for real, as ``docs/writing-a-sink.md`` says it, and tested."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import typer
 from receiver.cli.new_sink import FILES, name_problem, new_sink
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "writing-a-sink.md").read_text()
 
 
 def run(*command: str | Path, cwd: Path, expected: int = 0, **environ: str) -> str:
@@ -48,16 +50,25 @@ def python(tmp_path: Path) -> Path:
     return python
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(240)  # a new environment, an installation and a run of pytest
 def test_the_package_installs_passes_its_tests_and_is_listed(tmp_path: Path, python: Path) -> None:
-    said = receiver("new-sink", "loud_moments", cwd=tmp_path)
+    (block,) = (
+        block for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE) if "new-sink" in block
+    )
+    home = python.parent
+    offline = "--no-build-isolation --no-deps --no-index --quiet"
+    for name, command in {
+        "receiver": f'{python} -P -m receiver "$@"',
+        "pip": f'{sys.executable} -m pip --python {python} "$@" {offline}',
+        "pytest": f'{python} -m pytest -q -W error --basetemp {tmp_path / "temporary"} "$@"',
+    }.items():
+        (home / name).unlink(missing_ok=True)
+        (home / name).write_text(f"#!/bin/sh\nexec {command}\n")
+        (home / name).chmod(0o755)
+    listed = run("sh", "-ec", block, cwd=tmp_path, PATH=f"{home}:{os.environ['PATH']}")
     folder = tmp_path / "loud_moments"
-    assert "loud_moments/loud_moments.py" in said and "receiver serve --sink loud_moments" in said
-    options = ("--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--editable", ".")
-    run(sys.executable, "-m", "pip", "--python", python, "install", *options, cwd=folder)
-    tested = run(python, "-m", "pytest", "-q", "-W", "error", cwd=folder)
-    assert "26 passed, 3 skipped" in tested
-    listed = run(python, "-P", "-m", "receiver", "sinks", cwd=tmp_path)
+    assert "loud_moments/loud_moments.py" in listed and "receiver serve --sink loud_moments" in listed
+    assert "26 passed, 3 skipped" in listed
     assert 'loud_moments  (receiver-sink-loud-moments)  use = "loud_moments"\n    Measure how loud' in listed
     assert " ".join(listed.split()).count("loud_db float default -20.0 block_ms int default 500") == 1
     for command in ("check", "format --check"):

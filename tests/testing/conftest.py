@@ -57,7 +57,15 @@ class _Run:
         self._said = folder / "said.xml"
         (folder / file.name).write_text(file.read_text())
         nodes = [f"{file.name}::{name}::{breaks}" for name, (breaks, _) in self._expected.items()]
-        options = ["-q", "-p", "no:cacheprovider", "--junit-xml", str(self._said)]
+        options = [
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--junit-xml",
+            str(self._said),
+            "--basetemp",
+            str(folder / "temporary"),
+        ]
         command = [sys.executable, "-m", "pytest", *options, *nodes]
         self._process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -67,7 +75,7 @@ class _Run:
         output, _ = self._process.communicate(timeout=58)
         assert self._process.returncode == 1, output
         said = {
-            case.attrib["classname"].rpartition(".")[2]: "".join(failure.text or "" for failure in case.iter("failure"))
+            case.attrib["classname"].rpartition(".")[2]: "".join(f"{said.tag}: {said.text}" for said in case)
             for case in ElementTree.parse(self._said).iter("testcase")
         }
         return {name: Judged(says, said[name]) for name, (_, says) in self._expected.items()}
