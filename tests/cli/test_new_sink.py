@@ -1,4 +1,4 @@
-"""The package that ``receiver new-sink`` writes: installed for real, as ``docs/writing-a-sink.md`` says it, and tested."""
+"""The package that ``receiver new-sink`` writes: installed for real, as the documentation says."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from receiver.cli.new_sink import FILES, name_problem, new_sink
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "writing-a-sink.md").read_text()
+SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 def run(*command: str | Path, cwd: Path, expected: int = 0, **environ: str) -> str:
@@ -28,7 +29,7 @@ def run(*command: str | Path, cwd: Path, expected: int = 0, **environ: str) -> s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=58,
+        timeout=120,
     )
     assert done.returncode == expected, done.stdout
     return done.stdout
@@ -52,9 +53,7 @@ def python(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(240)  # a new environment, an installation and a run of pytest
 def test_the_package_installs_passes_its_tests_and_is_listed(tmp_path: Path, python: Path) -> None:
-    (block,) = (
-        block for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE) if "new-sink" in block
-    )
+    (commands,) = (text for text in SHELL if "new-sink" in text)
     home = python.parent
     offline = "--no-build-isolation --no-deps --no-index --quiet"
     for name, command in {
@@ -65,7 +64,7 @@ def test_the_package_installs_passes_its_tests_and_is_listed(tmp_path: Path, pyt
         (home / name).unlink(missing_ok=True)
         (home / name).write_text(f"#!/bin/sh\nexec {command}\n")
         (home / name).chmod(0o755)
-    listed = run("sh", "-ec", block, cwd=tmp_path, PATH=f"{home}:{os.environ['PATH']}")
+    listed = run("sh", "-ec", commands, cwd=tmp_path, PATH=f"{home}:{os.environ['PATH']}")
     folder = tmp_path / "loud_moments"
     assert "loud_moments/loud_moments.py" in listed and "receiver serve --sink loud_moments" in listed
     assert "26 passed, 3 skipped" in listed
