@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import re
 import signal
@@ -17,7 +16,6 @@ import pytest
 from receiver.audio import AudioFormat, Encoding
 from receiver.config import SinkConfig
 from receiver.events import Annotation, Cause, Digit, Ended, EndReason, Frame, Gap, TrackCounters
-from receiver.simulate import SPEECH, Call, speak
 from receiver.sinks.hub import Hub
 from receiver.stream import StreamFacts
 
@@ -28,7 +26,6 @@ SUITES = [block for block in BLOCKS if "SinkConformance" in block]
 SINKS = [block for block in BLOCKS if "asyncio.run(" not in block and block not in SUITES]
 PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
 SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-TOKEN = "a-token-of-the-tests"
 
 
 class Owner:
@@ -98,7 +95,7 @@ def test_every_program_on_the_page_runs(program: str) -> None:
 def test_the_page_has_every_kind() -> None:
     assert len(SINKS) >= 5
     assert len(PROGRAMS) == len(SUITES) == 1
-    assert len(SHELL) == 2 and "receiver new-sink" in SHELL[1]  # which tests/cli/test_new_sink.py runs
+    assert len(SHELL) == 3 and "receiver new-sink" in SHELL[2]  # which tests/cli/test_new_sink.py runs
 
 
 def test_the_first_five_minutes_are_as_the_page_says(tmp_path: Path) -> None:
@@ -109,7 +106,7 @@ def test_the_first_five_minutes_are_as_the_page_says(tmp_path: Path) -> None:
     assert tested.returncode == 0 and "23 passed, 5 skipped" in tested.stdout, tested.stdout
 
 
-def test_the_first_command_serves_the_first_sink(tmp_path: Path) -> None:
+def test_the_first_commands_serve_the_first_sink_and_call_it(tmp_path: Path) -> None:
     (tmp_path / "levels.py").write_text(SINKS[0])
     (tmp_path / "receiver").write_text(f'#!/bin/sh\nexec {sys.executable} -P -m receiver "$@"\n')
     (tmp_path / "receiver").chmod(0o755)
@@ -117,25 +114,28 @@ def test_the_first_command_serves_the_first_sink(tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
-        "RECEIVER_TOKEN": TOKEN,
         "RECEIVER__SERVER__HOST": "127.0.0.1",
         "RECEIVER__SERVER__PORT": "0",
         "RECEIVER__SERVER__SHUTDOWN_DELAY_S": "0",
         "RECEIVER__MANAGEMENT__PORT": "0",
     }
+    serve, call, _ = SHELL
+    serve = serve.replace("\nreceiver", "\nexec receiver")  # the shell would be stopped, and not the server
     with subprocess.Popen(
-        ["sh", "-ec", f"exec {SHELL[0]}"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ["sh", "-ec", serve], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
         assert server.stderr is not None
         try:
             listening = next(told for line in server.stderr if (told := json.loads(line))["event"] == "listening")
-            url = listening["public"].replace("http", "ws", 1) + "/stream"
-            outcome = asyncio.run(speak(Call(inbound=SPEECH / "inbound.flac"), url=url, token=TOKEN, speed=math.inf))
+            call = call.replace("ws://localhost:8080", listening["public"].replace("http", "ws", 1))
+            called = subprocess.run(["sh", "-ec", call], env=environ, cwd=tmp_path, capture_output=True, timeout=50)
         finally:
             server.send_signal(signal.SIGINT)
-        printed = server.communicate(timeout=30)[0].decode().splitlines()
-    assert outcome.ok and server.returncode == 0
-    assert len([line for line in printed if " inbound " in line]) == 21 and any("####" in line for line in printed)
+        printed = server.communicate(timeout=30)[0].splitlines()
+    assert called.returncode == 0 == server.returncode, called.stderr
+    (shown,) = re.findall(r"^```text\n(.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert len(printed) == 42
+    assert {line[36:] for line in shown.splitlines()} < {line[36:] for line in printed}  # behind the stream's id
 
 
 def test_the_page_names_every_setting_of_a_sink() -> None:

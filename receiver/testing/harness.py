@@ -156,11 +156,15 @@ class Harness:
             self.skip("this plugin has no sink")
         sink = recorded.told["sinks"][self.name]
         if sink["status"] == "running":
-            raise self.fail(
-                f"did not end when it was cancelled, and was left behind: {scene.what}. "
-                "Does it swallow CancelledError, block its loop, or wait in a thread for something that never comes?"
-            )
+            raise self.left_behind(scene)
         return recorded
+
+    def left_behind(self, scene: Scene) -> BaseException:
+        """The failure of a sink that does not even end when it is cancelled."""
+        return self.fail(
+            f"did not end when it was cancelled, and was left behind: {scene.what}. "
+            "Does it swallow CancelledError, block its loop, or wait in a thread for something that never comes?"
+        )
 
     def ended_well(self, recorded: Recorded, scene: Scene) -> Recorded:
         """The same recording, unless the sink raised or had to be cancelled."""

@@ -38,6 +38,8 @@ class Observed:
         """What the plugin has yielded."""
         self.started = 0
         """How many times the sink was called."""
+        self.returned = 0
+        """And how many times it came back, or raised."""
         self.late: list[str] = []
         """Ids of streams that something was said of when the sink had returned."""
         self.stood_still_s = 0.0
@@ -77,6 +79,7 @@ class Observed:
                 result = cast(PlainSink, sink)(heard, _faulty(events, self.fault) if self.fault else events)
             finally:
                 heard.returned = True
+                self.returned += 1
             return result
 
         async def awaited(stream: Stream, events: AsyncIterator[Event]) -> None:
@@ -88,6 +91,7 @@ class Observed:
                 await cast(Sink, sink)(heard, _faulty_later(events, self.fault) if self.fault else events)
             finally:
                 heard.returned = True
+                self.returned += 1
 
         return plainly if self.plain else awaited
 

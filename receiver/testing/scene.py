@@ -21,6 +21,9 @@ from receiver.stream import StreamFacts
 STARTED = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 """Of every scene: what a sink makes of it is to be the same each time."""
 
+BOTH_S = 13.4
+"""From here on the two sides of the bundled call talk over each other."""
+
 SIZES = (160,)
 """Samples of the frames, by turns: what most platforms send at 8000 Hz."""
 
@@ -132,10 +135,10 @@ class Unheard(msgspec.Struct, frozen=True):
 
 @cache
 def speech(rate: int, seconds: float) -> dict[str, Samples]:
-    """How the bundled call begins: both sides, at this rate."""
+    """A piece of the bundled call in which both sides speak, at this rate."""
     sides = {}
     for track in ("inbound", "outbound"):
         samples, its_rate = soundfile.read(SPEECH / f"{track}.flac", dtype="int16")
-        said = soxr.resample(samples[: int(seconds * its_rate)], its_rate, rate)
+        said = soxr.resample(samples[int(BOTH_S * its_rate) : int((BOTH_S + seconds) * its_rate)], its_rate, rate)
         sides[track] = said[: int(seconds * rate)]
     return sides

@@ -20,12 +20,12 @@ from receiver.simulate import Outcome
 from receiver.sinks.hub import Hub
 from receiver.sinks.loading import Loaded
 from receiver.testing.handed import handing
-from receiver.testing.observed import Observed
+from receiver.testing.observed import BEAT_S, Observed
 from receiver.testing.recorded import Recorded
 from receiver.testing.scene import Scene
 from receiver.testing.tables import LARGE
 
-TAKE_S = 2.0
+TAKE_S = 10.0
 """How long a sink is given to take what was published, where it need not."""
 
 
@@ -67,6 +67,14 @@ class Stage:
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKE_S):
                 await stream.room(LARGE)
+
+    async def returned(self, within_s: float) -> bool:
+        """Whether every call of the sink has come to its end, or does so in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.observed.returned < self.observed.started:  # noqa: ASYNC110 - counted in another thread
+                    await asyncio.sleep(BEAT_S)
+        return self.observed.returned == self.observed.started
 
     async def end(self, stream: OpenStream, scene: Scene) -> Recorded:
         """Hand on the last event, and wait until the sink has come to its end, or was given up."""

@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         ("", "names are small letters"),
         ("class", "is a word of Python's own"),
         ("match", "is a word of Python's own"),
-        ("wav", "there is an installed sink of this name (receiver_plugins.wav:plugin)"),
+        ("wav", "there is an installed sink of this name (receiver_plugins.wav"),
         ("receiver", "there is a Python module of this name, which it would hide"),
         ("receiver_plugins", "there is a Python module of this name"),
         ("json", "there is a Python module of this name"),

@@ -41,14 +41,16 @@ class Judged(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Judged]]:
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict[str, Judged]]]:
     """What the suite says of the sinks of a file in ``broken/``, by their classes: each of the one rule that it breaks.
 
     One run of pytest for each file, in a folder of its own, as somebody's project has it; all at once, as most of the
     time they wait for sinks that do not end.
     """
     runs = {file.name: _Run(file, tmp_path_factory.mktemp(file.stem)) for file in BROKEN.glob("*.py")}
-    return cache(lambda name: runs[name].result())
+    yield cache(lambda name: runs[name].result())
+    for run in runs.values():
+        run.end()
 
 
 class _Run:
@@ -57,19 +59,16 @@ class _Run:
         self._said = folder / "said.xml"
         (folder / file.name).write_text(file.read_text())
         nodes = [f"{file.name}::{name}::{breaks}" for name, (breaks, _) in self._expected.items()]
-        options = [
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--junit-xml",
-            str(self._said),
-            "--basetemp",
-            str(folder / "temporary"),
-        ]
+        options = ["-q", "--junit-xml", str(self._said), "--basetemp", str(folder / "temporary")]
         command = [sys.executable, "-m", "pytest", *options, *nodes]
         self._process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+    def end(self) -> None:
+        """Where nobody has asked for the result."""
+        self._process.kill()
+        self._process.communicate()
 
     def result(self) -> dict[str, Judged]:
         output, _ = self._process.communicate(timeout=58)

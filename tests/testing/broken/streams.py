@@ -16,10 +16,10 @@ never_set = threading.Event()
 
 class Quick(SinkConformance):
     seconds = 0.5
-    finish_s = 0.3
 
 
 class TestItNeverReturns(Quick):
+    finish_s = 0.3
     breaks = "test_it_takes_a_stream_to_its_end"
     says = "The sink use had not returned 0.3 s after the end of the stream, and was cancelled: a stream of two tracks"
 
@@ -29,6 +29,7 @@ class TestItNeverReturns(Quick):
 
 
 class TestItNeverReturnsFromItsThread(Quick):
+    finish_s = 0.3
     breaks = "test_it_takes_a_stream_to_its_end"
     says = "was left behind: a stream of two tracks. Does it swallow CancelledError"
 
@@ -38,6 +39,7 @@ class TestItNeverReturnsFromItsThread(Quick):
 
 
 class TestItBlocksForGood(Quick):
+    finish_s = 0.3
     breaks = "test_it_takes_a_stream_to_its_end"
     says = "was left behind: a stream of two tracks. Does it swallow CancelledError"
 

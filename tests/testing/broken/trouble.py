@@ -16,7 +16,6 @@ heard: list[int] = []
 
 class Quick(SinkConformance):
     seconds = 0.5
-    finish_s = 0.5
 
 
 class TestItMixesStreams(Quick):
@@ -31,6 +30,7 @@ class TestItMixesStreams(Quick):
 
 
 class TestItTakesOneAfterTheOther(Quick):
+    finish_s = 0.5
     breaks = "test_a_quiet_stream_holds_up_no_other"
     says = "and was cancelled: a stream while another one was quiet"
 
@@ -90,6 +90,7 @@ class TestItNeverRecoversFromAnError(Quick):
 
 
 class TestItWaitsForWhatItHasLost(Quick):
+    finish_s = 0.5
     breaks = "test_an_exception_ends_one_stream_alone"
     says = "did not return when its events had raised, and was cancelled"
 
