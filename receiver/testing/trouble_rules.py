@@ -150,7 +150,11 @@ class TroubleRules(Profile):
                 stage.observed.fault = _failing(5)
                 stream = await stage.begin(scene)
                 await stage.publish(stream, scene)
-                recorded = h.ended_well(await stage.end(stream, scene), scene)
+                recorded = h.ended(await stage.end(stream, scene), scene)
+                if recorded.told["sinks"][h.name]["status"] != "ok":
+                    raised = [line.partition(": ")[2] for line in stage.log if line.startswith("sink_restarting")]
+                    last = raised[-1] if len(raised) > 1 else "nothing, and did not return"  # the first was planted
+                    raise h.fail(f"did not find its way back; when it was started again it raised {last}")
                 h.spans_are_right(recorded, scene)
                 h.files_are_right(recorded)
 

@@ -15,6 +15,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 class TestConformance(SinkConformance):
     use = EXAMPLE
+    restarts = True
 
 
 def test_the_picture_has_a_bar_for_every_half_second_of_each_side(

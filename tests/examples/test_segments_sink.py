@@ -17,6 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "segments_sink.py"
 
 class TestConformance(SinkConformance):
     use = EXAMPLE
+    restarts = True
 
 
 def test_each_piece_is_a_file_and_an_annotation(run_receiver: RunReceiver, call: tuple[Samples, Samples]) -> None:

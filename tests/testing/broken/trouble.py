@@ -135,7 +135,7 @@ class TestItStartsOnlyOnce(Quick):
     restarts = True
     finish_s = 1.0
     breaks = "test_it_can_be_started_again"
-    says = "had not returned 1 s after the end of the stream, and was cancelled: a stream on which it was started again"
+    says = "did not find its way back; when it was started again it raised FileExistsError: "
 
     @staticmethod
     async def use(stream: Stream, events: Any) -> None:
