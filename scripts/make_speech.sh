@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the two sides of the demo call: receiver/simulate/speech/{inbound,outbound}.flac.
-# Needs espeak-ng and sox (Debian: espeak-ng sox). The result is committed; this is how to remake it.
+# Needs flite and sox (Debian: flite sox). The result is committed; this is how to remake it.
 set -eu
 
 length_s=21
@@ -8,16 +8,16 @@ speech=$(cd "$(dirname "$0")/../receiver/simulate/speech" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# say SIDE START_S VOICE PITCH SPEED TEXT: one utterance, silence before it
+# say SIDE START_S VOICE TEXT: one utterance, a little quicker than the voice's own pace, silence before it
 say() {
     count=$(find "$scratch" -name "$1-*.wav" | wc -l)
-    espeak-ng -v "$3" -p "$4" -s "$5" -w "$scratch/spoken.wav" "$6"
+    flite -voice "$3" --setf duration_stretch=0.9 -t "$4" -o "$scratch/spoken.wav"
     sox -D -G "$scratch/spoken.wav" -r 16000 -b 16 -c 1 "$scratch/$1-$count.wav" gain -n -6 pad "$2" 0
-    echo "$1 from $2 s to $(soxi -D "$scratch/$1-$count.wav") s: $6"
+    echo "$1 from $2 s to $(soxi -D "$scratch/$1-$count.wav") s: $4"
 }
 
-caller() { say inbound "$1" en-us+f3 60 165 "$2"; }
-agent() { say outbound "$1" en-gb 40 160 "$2"; }
+caller() { say inbound "$1" rms "$2"; }
+agent() { say outbound "$1" slt "$2"; }
 
 agent 0.4 "Harbour Books, good morning. How can I help you?"
 caller 3.7 "Hello. I am asking about my order. The number is four, seven, one, one."

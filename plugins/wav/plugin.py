@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
+from weakref import WeakSet
 
 import soundfile
 
@@ -24,7 +25,7 @@ from receiver.sinks import Plugin, Stream, each
 
 from .codec import CODECS, Bitrate, Encoding
 from .encoder import Encoder, NotEncoded, Stopped, declare
-from .format import HEADER_BYTES, PART
+from .format import HEADER_BYTES, PART, complete
 from .layout import Layout, lay_out, left_over
 from .tracks import Tracks
 
@@ -60,8 +61,14 @@ async def plugin(
     encoder = None if encoding == "wav" else Encoder(CODECS[encoding], bitrate_kbps, keep_wav)
     pool = ThreadPoolExecutor(encoders, "wav encoder")
     spent_s = 0.0
+    begun: WeakSet[Stream] = WeakSet()
 
     async def sink(stream: Stream, events: AsyncIterator[Event]) -> None:
+        if stream in begun:  # it has failed, and is started again: what there is becomes a file segment of its own
+            for wav in await asyncio.to_thread(_complete, stream):
+                if encoder is None:  # else it is encoded at the end, with the others
+                    declare(stream, wav)
+        begun.add(stream)
         tracks = Tracks(stream.directory)
         try:
             await each(events, tracks.take)
@@ -122,6 +129,10 @@ def _problems(encoding: Encoding, bitrate_kbps: Bitrate | None, encoders: int) -
         yield "bitrate_kbps", f"is for opus and mp3; {encoding} has no bitrate to choose"
     if not 1 <= encoders <= MAX_ENCODERS:
         yield "encoders", f"must be 1 to {MAX_ENCODERS}"
+
+
+def _complete(stream: Stream) -> list[Path]:
+    return [complete(part, stream.format.rate) for part in sorted(stream.directory.glob(f"*.wav{PART}"))]
 
 
 async def _in_pool(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import cast
+from weakref import WeakKeyDictionary
 
 from receiver import sinks
 from receiver.events import Event
@@ -47,6 +48,7 @@ class Observed:
         self.tasks: list[str] = []
         """What ran on after it was closed."""
         self._loaded = loaded
+        self._heard: WeakKeyDictionary[Stream, _Heard] = WeakKeyDictionary()
 
     def factory(self) -> Callable[[], AbstractAsyncContextManager[Plugin]]:
         """What is to be loaded instead."""
@@ -74,7 +76,7 @@ class Observed:
         def plainly(stream: Stream, events: Iterator[Event]) -> None:
             self.go.wait()
             self.started += 1
-            heard = _Heard(stream, self.late)
+            heard = self._heard_of(stream)
             try:
                 result = cast(PlainSink, sink)(heard, _faulty(events, self.fault) if self.fault else events)
             finally:
@@ -86,7 +88,7 @@ class Observed:
             while not self.go.is_set():  # noqa: ASYNC110 - it is set in another thread
                 await asyncio.sleep(BEAT_S)
             self.started += 1
-            heard = _Heard(stream, self.late)
+            heard = self._heard_of(stream)
             try:
                 await cast(Sink, sink)(heard, _faulty_later(events, self.fault) if self.fault else events)
             finally:
@@ -94,6 +96,12 @@ class Observed:
                 self.returned += 1
 
         return plainly if self.plain else awaited
+
+    def _heard_of(self, stream: Stream) -> _Heard:
+        """What the sink is given for a stream: the same each time that it is started on it."""
+        heard = self._heard.setdefault(stream, _Heard(stream, self.late))
+        heard.returned = False
+        return heard
 
     async def _beat(self) -> None:
         before = monotonic()

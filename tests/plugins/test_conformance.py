@@ -10,6 +10,7 @@ from receiver.testing import Recorded, SinkConformance
 class TestWav(SinkConformance):
     use = "wav"
     wrong_options = {"layout": "round", "encoding": "mp4"}  # noqa: RUF012
+    restarts = True
 
 
 class TestWavStereo(SinkConformance):
@@ -22,6 +23,7 @@ class TestWavAsFlac(SinkConformance):
     use = "wav"
     options = {"encoding": "flac"}  # noqa: RUF012
     seconds = 1.0
+    restarts = True
 
 
 class TestWavAsOpus(SinkConformance):
