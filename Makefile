@@ -87,7 +87,8 @@ lock: $(READY) ## resolve the dependencies anew, and write their hashes
 	@$(BIN)/python -m pip install --quiet --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-	    --extra opus --extra g722 --extra plot --group dev --output-file requirements/dev.txt pyproject.toml
+	    --extra opus --extra g722 --extra plot --extra faster-whisper --group dev \
+	    --output-file requirements/dev.txt pyproject.toml
 	@echo "requirements/dev.txt is written; make test sets it up."
 
 clean: ## remove the environment and what tools left behind
