@@ -24,6 +24,7 @@ PLANTS = [
     ("server", "receiver_plugins/planted.py", "import starlette.applications"),
     ("client", "receiver/sessions/planted.py", "import websockets"),
     ("client", "receiver/sinks/planted.py", "from websockets.asyncio.client import connect"),
+    ("client", "receiver_plugins/transcribe/planted.py", "import websockets"),
     ("pure", "receiver/auth/planted.py", "import time"),
     ("pure", "receiver/dialects/planted.py", "from asyncio import sleep"),
     ("pure", "receiver/media/planted.py", "import threading"),

@@ -38,6 +38,7 @@ NOT_MIRRORED = {
     "receiver/testing/stage.py": "as harness.py",
     "receiver/sinks/history.py": "an interface",
     "receiver/sinks/sink.py": "an interface",
+    "plugins/transcribe/engine.py": "an interface",
 }
 
 
@@ -129,4 +130,5 @@ def test_an_exception_from_that_rule_is_still_one() -> None:
     for name in NOT_MIRRORED:
         path = Path(name)
         assert (ROOT / path).exists(), name
-        assert not (ROOT / "tests" / path.relative_to("receiver").parent / f"test_{path.stem}.py").exists(), name
+        inside = path.relative_to("receiver") if path.is_relative_to("receiver") else path
+        assert not (ROOT / "tests" / inside.parent / f"test_{path.stem}.py").exists(), name

@@ -5,6 +5,7 @@ Whisper hears whole utterances: a partial is the utterance so far, decoded anew.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,7 +59,7 @@ async def faster_whisper_engine(
     other. A worker that does not answer within ``timeout_s`` is replaced. Raises ConfigError with the
     option's name as its key.
     """
-    check_model(model)
+    await asyncio.to_thread(check_model, model)
     settings = WhisperSettings(
         model=str(model),
         device=device,
@@ -74,7 +75,7 @@ async def faster_whisper_engine(
 
 
 def check(*, model: Path) -> list[str]:
-    """What is wrong with these options, one line each. Loads nothing."""
+    """What is wrong with these options, one line each. Loads nothing; blocks for a moment."""
     try:
         check_model(model)
     except ConfigError as error:

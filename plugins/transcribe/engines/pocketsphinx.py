@@ -5,6 +5,7 @@ It needs neither a network nor a download, and so the demo and the tests transcr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,13 +30,13 @@ async def pocketsphinx_engine(
     ``model`` is a directory (``find_model``); None is the American English of the wheel. A worker that does not answer
     within ``timeout_s`` is replaced. Raises ConfigError with the option's name as its key.
     """
-    settings = msgspec.json.encode(find_model(model)).decode()
+    settings = msgspec.json.encode(await asyncio.to_thread(find_model, model)).decode()
     async with worker_pool("pocketsphinx", WORKER, settings, workers=workers, timeout_s=timeout_s) as pool:
         yield pool
 
 
 def check(*, model: Path | None = None) -> list[str]:
-    """What is wrong with these options, one line each. Loads nothing."""
+    """What is wrong with these options, one line each. Loads nothing; blocks for a moment."""
     try:
         find_model(model)
     except ConfigError as error:

@@ -40,14 +40,13 @@ def find_model(directory: Path | None) -> Model:
     def only(what: str, wanted: Callable[[Path], bool]) -> str:
         found = [entry for entry in entries if wanted(entry)]
         if len(found) != 1:
-            amount = "no" if not found else f"{len(found)} times"
-            raise ConfigError("model", f"{directory} is no model for pocketsphinx: it has {amount} {what}")
+            raise ConfigError("model", f"{directory} is no model for pocketsphinx: it has {len(found)} of {what}")
         return str(found[0])
 
     return Model(
-        only("an acoustic model, a directory with mdef in it", lambda entry: (entry / "mdef").is_file()),
-        only("a dictionary, *.dict", lambda entry: entry.suffix in (".dict", ".dic")),
-        only("a language model, *.lm.bin", _is_language_model),
+        only("a directory with mdef in it, the acoustic model", lambda entry: (entry / "mdef").is_file()),
+        only("*.dict, the dictionary", lambda entry: entry.suffix in (".dict", ".dic")),
+        only("*.lm.bin, the language model", _is_language_model),
     )
 
 

@@ -35,14 +35,13 @@ class PocketsphinxDecoder:
             raise CannotLoad(
                 "model", f"pocketsphinx cannot load {model.acoustic} and what is beside it: {error}"
             ) from error
-        self._means = self._sphinx.get_cmn(False)
         self._open = False
         self._told = ""
 
     def feed(self, samples: bytes) -> Sequence[Heard]:
         """The partial, if its words are others than before."""
         if not self._open:
-            self._sphinx.set_cmn(self._means)  # nothing of the speaker before: the same audio is heard the same way
+            self._sphinx.reinit_feat()  # nothing of the speaker before: the same audio is heard the same way
             self._sphinx.start_utt()
             self._open = True
             self._told = ""

@@ -26,7 +26,7 @@ from receiver.sinks import Secret
 from ..engine import RATE, Engine, EngineFailed, Heard, Int16Array, Recognition, Word
 from .backoff import Backoff
 from .places import Places
-from .placing import newest, placed
+from .placing import placed
 
 OPEN_S = 5.0
 """How long a connection may take, TLS and handshake included."""
@@ -203,17 +203,17 @@ class _VoskRecognition:
             self._fed += len(piece)
             self._unanswered += 1
             if self._unanswered == UNANSWERED:
-                heard += self._heard(await self._answer())
+                heard = self._after(heard, await self._answer())
         while self._unanswered:
-            heard += self._heard(await self._answer())
-        return newest(heard)
+            heard = self._after(heard, await self._answer())
+        return heard
 
     async def finish(self) -> Sequence[Heard]:
         await self._send(EOF)
         answer = await self._answer()
         if answer.text is None:
             raise EngineFailed(f"{self._name} answered the end with a partial")
-        return self._heard(answer)
+        return self._after([], answer)
 
     async def _send(self, message: str | bytes) -> None:
         try:
@@ -241,24 +241,23 @@ class _VoskRecognition:
         self._unanswered -= 1
         return answer
 
-    def _heard(self, answer: _Reply) -> list[Heard]:
-        """What an answer says that is new."""
+    def _after(self, heard: list[Heard], answer: _Reply) -> list[Heard]:
+        """What is to be told after one more answer: it may have something new, and takes the place of a partial."""
+        finals = [one for one in heard if one.final]
         if answer.text is None:
             text = (answer.partial or "").strip()
-            news = bool(text) and text != self._told
+            if text == self._told:
+                return heard
             self._told = text
-            return [Heard(text, False, self._final, self._fed)] if news else []
+            return [*finals, Heard(text, False, self._final, self._fed)] if text else finals
         self._told = ""
         words = tuple(
             Word(word.word, self._at(word.start), self._at(word.end), _confidence(word.conf)) for word in answer.result
         )
-        start, self._final = self._final, self._fed
-        if not answer.text.strip():
-            return []
-        if words:
-            start = words[0].start
-            self._final = words[-1].end
-        return [placed(Heard(answer.text.strip(), True, start, self._final, words), 0, self._fed)]
+        start, end = (words[0].start, words[-1].end) if words else (self._final, self._fed)
+        self._final = end
+        text = answer.text.strip()
+        return [*finals, placed(Heard(text, True, start, end, words), 0, self._fed)] if text else finals
 
     def _at(self, seconds: float) -> int:
         return round(min(max(seconds, 0.0), self._fed / RATE) * RATE)

@@ -142,7 +142,8 @@ class WorkerProcess:
                     answer.set_result(reply)
         except (asyncio.IncompleteReadError, ConnectionError):
             await asyncio.wait([self._exited], timeout=STOP_S)
-            self._kill("closed its output")
+            if not self._exited.done():
+                self._kill("closed its output")
         except (ValueError, IndexError, msgspec.MsgspecError):
             self._kill("sent what is no answer")
         exited = await self._exited
