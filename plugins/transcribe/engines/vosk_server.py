@@ -110,7 +110,7 @@ class VoskServer:
 
     async def dial(self) -> ClientConnection:
         """Connect. Raises ConfigError with the key ``url`` or ``token``, and no secret in it."""
-        headers = {} if self._token is None else {"Authorization": f"Bearer {self._valid(self._token)}"}
+        headers = {} if self._token is None else {"Authorization": f"Bearer {await self._value_of(self._token)}"}
         try:
             return await _Dialling(
                 self._url,
@@ -133,8 +133,11 @@ class VoskServer:
         except (OSError, WebSocketException) as error:  # OSError: nobody listens, unknown host, TLS, time is up
             raise ConfigError("url", f"{self._name} cannot be reached: {_printable(str(error))}") from None
 
-    def _valid(self, token: Secret) -> str:
-        value = token.value()
+    async def _value_of(self, token: Secret) -> str:
+        try:
+            value = await asyncio.to_thread(token.value)  # it may be in a file
+        except ConfigError as error:
+            raise ConfigError("token", error.problem) from None
         if not (value.isascii() and value.isprintable()):
             raise ConfigError("token", "only printable ASCII can be sent in a header")
         return value

@@ -70,8 +70,11 @@ class WorkerProcess:
         self._listening: asyncio.Task[None] | None = None
 
     def start(self, module: str, settings: str) -> None:
-        """Have it started. Does not wait for that."""
-        self._pipe, theirs = socket.socketpair()
+        """Have it started. Does not wait for that. Raises EngineFailed where this process may open no more files."""
+        try:
+            self._pipe, theirs = socket.socketpair()
+        except OSError as error:
+            raise EngineFailed(self._sentence(f"could not be started: {error.strerror}")) from None
         # -P: what lies in the working directory is not imported.
         command = [sys.executable, "-P", "-m", module, settings]
         name = module.rpartition(".")[2]

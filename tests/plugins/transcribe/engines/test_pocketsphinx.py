@@ -75,7 +75,9 @@ def test_a_model_that_is_broken_does_not_open(kit: Any, tmp_path: Path) -> None:
 
     async def main() -> None:
         # It does not raise: it ends the process. What that said last is all that is known.
-        with pytest.raises(ConfigError, match=r"^engine: the worker of pocketsphinx ended with exit code 1: FATAL: .mdef"):
+        with pytest.raises(
+            ConfigError, match=r"^engine: the worker of pocketsphinx ended with exit code 1: FATAL: .mdef"
+        ):
             async with pocketsphinx_engine(model=tmp_path):
                 raise AssertionError("is open")
 

@@ -279,8 +279,10 @@ def only(token: str) -> Callable[[ServerConnection, Request], Response | None]:
     return process
 
 
-def test_a_token_is_sent_as_a_bearers(kit: Any) -> None:
-    secret = Secret(env="VOSK_TOKEN", environ={"VOSK_TOKEN": "s3cret"})
+def test_a_token_is_sent_as_a_bearers(kit: Any, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("s3cret\n")
+    secret = Secret(file=file)
 
     async def main() -> None:
         async with serving(Server(), process_request=only("s3cret")) as url:
@@ -297,6 +299,7 @@ def test_a_token_is_sent_as_a_bearers(kit: Any) -> None:
         ("wrong", r"^token: the server at 127.0.0.1:\d+ refuses it \(HTTP 403\)$"),
         (None, r"^token: the server at 127.0.0.1:\d+ wants one \(HTTP 403\)$"),
         ("line\nbreak", r"^token: only printable ASCII can be sent in a header$"),
+        ("", r"^token: the environment variable VOSK_TOKEN is"),
     ],
 )
 def test_a_token_that_is_refused_is_said_and_not_shown(kit: Any, token: str | None, problem: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -102,6 +103,20 @@ def test_an_interpreter_that_cannot_be_started_is_a_worker_that_ended(
         async with worker_process("toy", "toy_worker", str(toy), 20) as worker:
             with pytest.raises(EngineFailed, match="could not be started: No such file or directory"):
                 await worker.loaded()
+
+    kit.run(main())
+
+
+def test_a_process_that_may_open_no_more_files_starts_no_worker(toy: Path, kit: Any) -> None:
+    async def main() -> None:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            with pytest.raises(EngineFailed, match="the worker of toy could not be started: Too many open files"):
+                async with worker_process("toy", "toy_worker", str(toy), 20):
+                    raise AssertionError("is open")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     kit.run(main())
 
