@@ -59,11 +59,25 @@ class WorkerPool:
     @asynccontextmanager
     async def recognize(self) -> AsyncIterator[Recognition]:
         """A worker of one's own, for one utterance."""
-        place = await self._places.take()
+        place = await self._take()
         try:
             yield _WorkerRecognition(place.worker)
         finally:
-            place.left.set_result("")
+            place.leave()
+
+    async def _take(self) -> _Place:
+        """A place whose worker answers: one that died just now fails nobody's utterance."""
+        while True:
+            place = await self._places.take()
+            try:
+                await place.worker.ask(Drop())
+            except EngineFailed:
+                place.leave()
+            except BaseException:
+                place.leave()
+                raise
+            else:
+                return place
 
     async def keep(self, loaded: asyncio.Future[None]) -> None:
         """Keep one worker running. ``loaded`` is told of the first; if that cannot load, there is no second."""
@@ -105,6 +119,10 @@ class _Place:
     def __init__(self, worker: WorkerProcess) -> None:
         self.worker = worker
         self.left: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def leave(self) -> None:
+        """Nobody is in it any more."""
+        self.left.set_result("")
 
 
 class _WorkerRecognition:

@@ -114,6 +114,19 @@ def test_a_worker_that_dies_while_nobody_needs_it_is_replaced(pool: Pool, kit: A
     kit.run(main())
 
 
+def test_workers_that_died_just_now_fail_nobody(pool: Pool, kit: Any) -> None:
+    async def main() -> None:
+        async with pool(workers=2) as engine:
+            both = await asyncio.gather(kit.listen(engine, MEET), kit.listen(engine, MEET))
+            pids = {int(*kit.finals(heard)) for heard in both}
+            assert len(pids) == 2
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            assert await pid_of(engine, kit) not in pids
+
+    kit.run(main())
+
+
 def test_a_worker_that_fails_says_its_last_line(pool: Pool, kit: Any) -> None:
     async def main() -> None:
         async with pool() as engine, engine.recognize() as recognition:
@@ -196,6 +209,22 @@ def test_who_is_cancelled_half_way_gives_the_place_back(pool: Pool, kit: Any, to
                 assert heard.text == "1600"  # nothing of before, neither audio nor answer
                 (final,) = await recognition.finish()
                 assert final.text == str(pid)
+
+    kit.run(main())
+
+
+def test_who_is_cancelled_before_it_begins_gives_the_place_back(pool: Pool, kit: Any) -> None:
+    async def main() -> None:
+        async with pool() as engine:
+            pid = await pid_of(engine, kit)
+            os.kill(pid, signal.SIGSTOP)
+            waiting = asyncio.create_task(pid_of(engine, kit))
+            await asyncio.sleep(0.1)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            os.kill(pid, signal.SIGCONT)
+            assert await pid_of(engine, kit) == pid
 
     kit.run(main())
 
