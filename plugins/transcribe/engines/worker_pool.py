@@ -17,11 +17,11 @@ from .placing import newest, placed
 from .worker_process import WorkerProcess, worker_process
 
 PIECE = 10 * RATE
-"""Samples that a worker is given at once: no answer takes longer than decoding these."""
+"""Samples that a worker is given at once: an answer is waited for, and these are soon decoded."""
 
-PART = 30 * RATE
-"""Samples after which an utterance is finished and another begun: a decoder keeps all of it in memory, and Whisper's
-window has this length."""
+PART = 60 * RATE
+"""Samples after which an utterance is finished and another begun, as decoders keep all of it in memory. Words at the
+seam are heard badly, so this is more than anybody says in one breath."""
 
 log = logging.getLogger("receiver_plugins.transcribe")
 
