@@ -70,15 +70,20 @@ class WorkerProcess:
         self._listening: asyncio.Task[None] | None = None
 
     def start(self, module: str, settings: str) -> None:
-        """Have it started. Does not wait for that. Raises EngineFailed where this process may open no more files."""
-        try:
-            self._pipe, theirs = socket.socketpair()
-        except OSError as error:
-            raise EngineFailed(self._sentence(f"could not be started: {error.strerror}")) from None
+        """Have it started. Does not wait for that. Raises EngineFailed where there are no files or threads left."""
         # -P: what lies in the working directory is not imported.
         command = [sys.executable, "-P", "-m", module, settings]
-        name = module.rpartition(".")[2]
-        threading.Thread(target=self._run, args=(command, theirs), name=f"waiting for {name}", daemon=True).start()
+        name = f"waiting for {module.rpartition('.')[2]}"
+        try:
+            self._pipe, theirs = socket.socketpair()
+            try:
+                threading.Thread(target=self._run, args=(command, theirs), name=name, daemon=True).start()
+            except RuntimeError:
+                self._pipe.close()
+                theirs.close()
+                raise
+        except (OSError, RuntimeError) as error:
+            raise EngineFailed(self._sentence(f"could not be started: {error}")) from None
 
     async def connect(self) -> None:
         """Begin to listen to it."""

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,26 @@ def test_a_process_that_may_open_no_more_files_starts_no_worker(toy: Path, kit: 
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
-            with pytest.raises(EngineFailed, match="the worker of toy could not be started: Too many open files"):
+            with pytest.raises(EngineFailed, match=r"the worker of toy could not be started: .* Too many open files"):
                 async with worker_process("toy", "toy_worker", str(toy), 20):
                     raise AssertionError("is open")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    kit.run(main())
+
+
+def test_a_process_that_may_start_no_more_threads_starts_no_worker(
+    toy: Path, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(EngineFailed, match="the worker of toy could not be started: can't start new thread"):
+            async with worker_process("toy", "toy_worker", str(toy), 20):
+                raise AssertionError("is open")
 
     kit.run(main())
 
