@@ -7,7 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import soundfile
 import uvloop
 from blockbuster import blockbuster_ctx
 from receiver_plugins.transcribe.engine import RATE, Engine, Heard, Int16Array
+from websockets.asyncio.server import ServerConnection, serve
 
 WAIT_S = 50
 SPEECH = Path(__file__).parents[4] / "receiver" / "simulate" / "speech"
@@ -174,6 +176,57 @@ SPECIAL = [
 ]
 TIMES = [f"<|{time / 50:.2f}|>" for time in range(1501)]
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"]
+
+
+Behaviour = Callable[[ServerConnection, bytes], Awaitable[None]]
+
+
+class VoskServer:
+    """As the published one: a phrase ends after every second of audio, and has a word for its first half."""
+
+    def __init__(self, behaviour: Behaviour | None = None) -> None:
+        self.behaviour = behaviour
+        self.configs: list[dict[str, Any]] = []
+        self.headers: list[str | None] = []
+        self.open = 0
+        self.most = 0
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        assert connection.request is not None
+        self.headers.append(connection.request.headers.get("Authorization"))
+        fed = 0
+        try:
+            async for message in connection:
+                if isinstance(message, str) and "config" in message:
+                    self.configs.append(json.loads(message)["config"])
+                elif message == '{"eof" : 1}':
+                    await connection.send(self.phrase(fed))
+                    break
+                elif isinstance(message, bytes):
+                    if self.behaviour is not None:
+                        await self.behaviour(connection, message)
+                        continue
+                    fed += len(message) // 2
+                    partial = json.dumps({"partial": "so far" if fed % RATE else ""})
+                    await connection.send(partial if fed % RATE else self.phrase(fed))
+        finally:
+            self.open -= 1
+
+    @staticmethod
+    def phrase(fed: int) -> str:
+        begin = (fed - 1) // RATE
+        if fed % RATE == 0 and fed > 2 * RATE:
+            return json.dumps({"text": ""})
+        word = {"conf": 0.25, "start": begin, "end": begin + 0.5, "word": "second"}
+        return json.dumps({"result": [word], "text": "second"})
+
+
+@asynccontextmanager
+async def serving(handler: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> AsyncIterator[str]:
+    async with serve(handler, "127.0.0.1", 0, **options) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream?key=hidden"
 
 
 def make_model(directory: Path, seed: int = 7) -> Path:

@@ -1,25 +1,24 @@
-"""The protocol of vosk-server, against servers that speak it on real sockets: one scripted, one that recognises."""
+"""Connections to a server of vosk's protocol: places, tokens, refusals, and one that is killed and returns."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from receiver_plugins.transcribe.engine import RATE, EngineFailed, Heard, Word
+from receiver_plugins.transcribe.engine import RATE, EngineFailed
 from receiver_plugins.transcribe.engines import vosk_server
-from receiver_plugins.transcribe.engines.vosk_server import PIECE, UNANSWERED, check, vosk_server_engine
-from websockets.asyncio.server import ServerConnection, serve
+from receiver_plugins.transcribe.engines.vosk_recognition import PIECE
+from receiver_plugins.transcribe.engines.vosk_server import check, vosk_server_engine
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from receiver.errors import ConfigError
@@ -27,233 +26,12 @@ from receiver.sinks import Secret
 
 QUIET = np.zeros(PIECE, np.int16)
 
-Behaviour = Callable[[ServerConnection, bytes], Awaitable[None]]
-
-
-class Server:
-    """As the published one: a phrase ends after every second of audio, and has a word for its first half."""
-
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
-        self.behaviour = behaviour
-        self.configs: list[dict[str, Any]] = []
-        self.headers: list[str | None] = []
-        self.open = 0
-        self.most = 0
-
-    async def __call__(self, connection: ServerConnection) -> None:
-        self.open += 1
-        self.most = max(self.most, self.open)
-        assert connection.request is not None
-        self.headers.append(connection.request.headers.get("Authorization"))
-        fed = 0
-        try:
-            async for message in connection:
-                if isinstance(message, str) and "config" in message:
-                    self.configs.append(json.loads(message)["config"])
-                elif message == '{"eof" : 1}':
-                    await connection.send(self.phrase(fed))
-                    break
-                elif isinstance(message, bytes):
-                    if self.behaviour is not None:
-                        await self.behaviour(connection, message)
-                        continue
-                    fed += len(message) // 2
-                    partial = json.dumps({"partial": "so far" if fed % RATE else ""})
-                    await connection.send(partial if fed % RATE else self.phrase(fed))
-        finally:
-            self.open -= 1
-
-    @staticmethod
-    def phrase(fed: int) -> str:
-        begin = (fed - 1) // RATE
-        if fed % RATE == 0 and fed > 2 * RATE:
-            return json.dumps({"text": ""})
-        word = {"conf": 0.25, "start": begin, "end": begin + 0.5, "word": "second"}
-        return json.dumps({"result": [word], "text": "second"})
-
-
-@asynccontextmanager
-async def serving(handler: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> AsyncIterator[str]:
-    async with serve(handler, "127.0.0.1", 0, **options) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream?key=hidden"
-
-
-def test_phrases_are_finals_with_positions_in_the_utterance(kit: Any) -> None:
-    server = Server()
-
-    async def main() -> None:
-        async with serving(server) as url, vosk_server_engine(url=url) as engine, engine.recognize() as recognition:
-            assert await recognition.feed(QUIET[:0]) == []
-            assert await recognition.feed(QUIET) == [Heard("so far", False, 0, PIECE)]
-            assert await recognition.feed(QUIET) == []  # nothing new
-            first = Heard("second", True, 0, RATE // 2, (Word("second", 0, RATE // 2, 0.25),))
-            assert await recognition.feed(np.zeros(RATE, np.int16)) == [
-                first,
-                Heard("so far", False, RATE // 2, RATE * 3 // 2),
-            ]
-            assert await recognition.finish() == [
-                Heard("second", True, RATE, RATE * 3 // 2, (Word("second", RATE, RATE * 3 // 2, 0.25),))
-            ]
-
-    kit.run(main())
-    assert server.configs == [{"sample_rate": 16000, "words": True, "max_alternatives": 0}]
-    assert server.headers == [None, None]
-
-
-def test_nothing_said_is_nothing_heard(kit: Any) -> None:
-    async def main() -> None:
-        async with serving(Server()) as url, vosk_server_engine(url=url) as engine, engine.recognize() as recognition:
-            heard = await recognition.feed(np.zeros(3 * RATE, np.int16))  # more than may be on its way at once
-            assert 3 * RATE > UNANSWERED * PIECE
-            assert [one.final for one in heard] == [True, True]
-            assert await recognition.finish() == []
-
-    kit.run(main())
-
-
-@pytest.mark.parametrize(
-    ("answer", "heard"),
-    [
-        ({"text": " no words "}, Heard("no words", True, 0, PIECE)),
-        (
-            {"text": "wild", "result": [{"word": "wild", "start": -1e300, "end": 1e300, "conf": 7}]},
-            Heard("wild", True, 0, PIECE, (Word("wild", 0, PIECE, None),)),
-        ),
-        (
-            {"text": "bare", "result": [{"word": "bare", "start": 0, "end": 0.1}], "spk": [1.0]},
-            Heard("bare", True, 0, 1600, (Word("bare", 0, 1600, None),)),
-        ),
-    ],
-)
-def test_answers_are_taken_as_they_are_within_bounds(kit: Any, answer: dict[str, Any], heard: Heard) -> None:
-    async def behave(connection: ServerConnection, message: bytes) -> None:
-        await connection.send(json.dumps(answer))
-
-    async def main() -> None:
-        async with serving(Server(behave)) as url, vosk_server_engine(url=url) as engine:
-            async with engine.recognize() as recognition:
-                assert await recognition.feed(QUIET) == [heard]
-
-    kit.run(main())
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    ["gibberish", b"\xff\xfe", "[]", "{}", '{"partial": 5}', '{"text": "a", "result": [{"word": "a"}]}', "NaN"],
-)
-def test_what_is_no_answer_ends_the_utterance(kit: Any, garbage: str | bytes) -> None:
-    async def behave(connection: ServerConnection, message: bytes) -> None:
-        await connection.send(garbage)
-
-    async def main() -> None:
-        async with serving(Server(behave)) as url, vosk_server_engine(url=url) as engine:
-            async with engine.recognize() as recognition:
-                with pytest.raises(EngineFailed, match=r"the server at 127.0.0.1:\d+ sent what is no answer") as raised:
-                    await recognition.feed(QUIET)
-                assert "hidden" not in str(raised.value)
-
-    kit.run(main())
-
-
-def test_an_answer_that_is_too_long_ends_the_utterance(kit: Any) -> None:
-    async def behave(connection: ServerConnection, message: bytes) -> None:
-        await connection.send(json.dumps({"partial": "a" * vosk_server.MESSAGE_BYTES}))
-
-    async def main() -> None:
-        async with serving(Server(behave)) as url, vosk_server_engine(url=url) as engine:
-            async with engine.recognize() as recognition:
-                with pytest.raises(EngineFailed, match="closed the connection"):
-                    await recognition.feed(QUIET)
-
-    kit.run(main())
-
-
-def test_a_server_that_answers_the_end_with_a_partial_is_none(kit: Any) -> None:
-    async def handler(connection: ServerConnection) -> None:
-        async for message in connection:
-            if message == vosk_server.EOF:
-                await connection.send('{"partial": "more"}')
-
-    async def main() -> None:
-        async with serving(handler) as url, vosk_server_engine(url=url) as engine, engine.recognize() as recognition:
-            with pytest.raises(EngineFailed, match="answered the end with a partial"):
-                await recognition.finish()
-
-    kit.run(main())
-
-
-def test_a_server_that_closes_early_ends_the_utterance(kit: Any) -> None:
-    async def behave(connection: ServerConnection, message: bytes) -> None:
-        await connection.close(1011, "out of memory")
-
-    async def main() -> None:
-        async with serving(Server(behave)) as url, vosk_server_engine(url=url) as engine:
-            async with engine.recognize() as recognition:
-                with pytest.raises(EngineFailed, match=r"closed the connection \(.*1011.*out of memory"):
-                    await recognition.feed(QUIET)
-                with pytest.raises(EngineFailed, match="closed the connection"):
-                    await recognition.finish()
-
-    kit.run(main())
-
-
-def test_a_server_that_does_not_answer_ends_the_utterance_in_time(kit: Any) -> None:
-    async def behave(connection: ServerConnection, message: bytes) -> None:
-        pass
-
-    async def main() -> None:
-        async with serving(Server(behave)) as url, vosk_server_engine(url=url, timeout_s=0.2) as engine:
-            async with engine.recognize() as recognition:
-                with pytest.raises(EngineFailed, match=r"did not answer within 0.2 s"):
-                    await recognition.feed(QUIET)
-
-    kit.run(main())
-
-
-def test_a_server_that_stops_reading_holds_no_more_than_is_allowed(kit: Any) -> None:
-    over = asyncio.Event()
-
-    async def behave(connection: ServerConnection, message: bytes) -> None:
-        connection.transport.pause_reading()
-        await over.wait()
-
-    async def main() -> None:
-        async with (
-            serving(Server(behave), close_timeout=0.1) as url,
-            vosk_server_engine(url=url, timeout_s=0.5) as engine,
-        ):
-            async with engine.recognize() as recognition:
-                with pytest.raises(EngineFailed, match="did not answer within"):
-                    await recognition.feed(np.zeros(600 * RATE, np.int16))
-            over.set()
-
-    kit.run(main())
-
-
-def test_a_socket_that_takes_nothing_ends_the_utterance(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vosk_server, "PIECE", 4_000_000)  # more than both kernels take
-
-    over = asyncio.Event()
-
-    async def handler(connection: ServerConnection) -> None:
-        connection.transport.pause_reading()
-        await over.wait()
-
-    async def main() -> None:
-        async with serving(handler, close_timeout=0.1) as url, vosk_server_engine(url=url, timeout_s=0.5) as engine:
-            async with engine.recognize() as recognition:
-                with pytest.raises(EngineFailed, match=r"took nothing for 0.5 s"):
-                    await recognition.feed(np.zeros(8_000_000, np.int16))
-            over.set()
-
-    kit.run(main())
-
 
 def test_no_more_connections_than_places(kit: Any) -> None:
-    server = Server()
+    server = kit.VoskServer()
 
     async def main() -> None:
-        async with serving(server) as url, vosk_server_engine(url=url, places=2) as engine:
+        async with kit.serving(server) as url, vosk_server_engine(url=url, places=2) as engine:
             await asyncio.gather(*(kit.listen(engine, np.zeros(RATE, np.int16)) for _ in range(6)))
 
     kit.run(main())
@@ -262,7 +40,7 @@ def test_no_more_connections_than_places(kit: Any) -> None:
 
 def test_who_leaves_half_way_gives_the_place_back(kit: Any) -> None:
     async def main() -> None:
-        async with serving(Server()) as url, vosk_server_engine(url=url, places=1) as engine:
+        async with kit.serving(kit.VoskServer()) as url, vosk_server_engine(url=url, places=1) as engine:
             async with engine.recognize() as recognition:
                 await recognition.feed(QUIET)
             assert kit.finals(await kit.listen(engine, np.zeros(RATE, np.int16))) == ["second", "second"]
@@ -285,7 +63,7 @@ def test_a_token_is_sent_as_a_bearers(kit: Any, tmp_path: Path) -> None:
     secret = Secret(file=file)
 
     async def main() -> None:
-        async with serving(Server(), process_request=only("s3cret")) as url:
+        async with kit.serving(kit.VoskServer(), process_request=only("s3cret")) as url:
             assert await check(url=url, token=secret) == []
             async with vosk_server_engine(url=url, token=secret) as engine, engine.recognize() as recognition:
                 assert await recognition.feed(QUIET)
@@ -306,7 +84,7 @@ def test_a_token_that_is_refused_is_said_and_not_shown(kit: Any, token: str | No
     secret = None if token is None else Secret(env="VOSK_TOKEN", environ={"VOSK_TOKEN": token})
 
     async def main() -> None:
-        async with serving(Server(), process_request=only("s3cret")) as url:
+        async with kit.serving(kit.VoskServer(), process_request=only("s3cret")) as url:
             with pytest.raises(ConfigError, match=problem):
                 async with vosk_server_engine(url=url, token=secret):
                     raise AssertionError("is open")
@@ -324,7 +102,7 @@ def test_another_answer_than_a_websocket_is_said(kit: Any, status: int) -> None:
         return response
 
     async def main() -> None:
-        async with serving(Server(), process_request=process) as url:
+        async with kit.serving(kit.VoskServer(), process_request=process) as url:
             (line,) = await check(url=url)
             assert line.startswith("url: the server at 127.0.0.1:")
             assert line.endswith(f"answers HTTP {status}")
