@@ -213,13 +213,15 @@ def test_who_is_cancelled_half_way_gives_the_place_back(pool: Pool, kit: Any, to
     kit.run(main())
 
 
-def test_who_is_cancelled_before_it_begins_gives_the_place_back(pool: Pool, kit: Any) -> None:
+def test_who_is_cancelled_before_it_begins_gives_the_place_back(pool: Any, kit: Any) -> None:
     async def main() -> None:
         async with pool() as engine:
             pid = await pid_of(engine, kit)
+            free = engine._places._free
+            await kit.until(lambda: len(free) == 1)
             os.kill(pid, signal.SIGSTOP)
             waiting = asyncio.create_task(pid_of(engine, kit))
-            await asyncio.sleep(0.1)
+            await kit.until(lambda: len(free) == 0)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
