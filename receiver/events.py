@@ -125,6 +125,10 @@ class Annotation(msgspec.Struct, frozen=True):
     sink: str = ""  # the sink that said so
 
 
+class Passing(Annotation, frozen=True):
+    """An annotation for whoever listens now, e.g. a transcript that may still change: it is kept nowhere."""
+
+
 class TrackCounters(msgspec.Struct, frozen=True):
     """What became of the media messages of a track: ``received == placed + duplicate + late + rejected``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from receiver.captures.history import CaptureHistory
 from receiver.captures.writer import CaptureWriter
 from receiver.config import Captures
 from receiver.errors import ReceiverError
-from receiver.events import Annotation, Ended, Event, Frame, TrackCounters
+from receiver.events import Annotation, Ended, Event, Frame, Passing, TrackCounters
 from receiver.logs import logger
 from receiver.metrics import Metrics
 from receiver.recordings import Recording, SinkEntry
@@ -31,6 +32,9 @@ from receiver.stream import StreamFacts
 
 PROMPT_S = 0.5
 """How long ``stream.json`` waits for sinks to finish before it is written without what they may add."""
+
+PASSING = 100
+"""How many annotations of a stream that are not kept may be on their way to the main loop."""
 
 log = logger("receiver.stream")
 
@@ -96,6 +100,7 @@ class OpenStream:
         self._metrics = opener.metrics
         self._source, self._codec = facts.source, facts.format.encoding.value.lower()
         self._loop = asyncio.get_running_loop()
+        self._passing = threading.Semaphore(PASSING)
         history = None if capture is None else partial(CaptureHistory, capture, settings)
         self._listeners = opener.hub.open(facts, recording.directory, self, history)
         opener.metrics.stream_started(facts.source)
@@ -166,10 +171,14 @@ class OpenStream:
     def annotated(self, annotation: Annotation) -> None:
         """Take what a sink learned; from any thread. Raises ValueError where JSON cannot say it.
 
-        What waits here for the main loop is bounded by what the recording takes of a stream's annotations.
+        What waits here for the main loop is bounded: by what the recording takes of a stream's annotations, and of
+        those that are not kept by PASSING.
         """
         said = self._recording.annotate(annotation)
-        if said is not None:
+        if isinstance(said, Passing):
+            if self._passing.acquire(blocking=False):
+                self._soon(partial(self._pass_by, said))
+        elif said is not None:
             self._soon(partial(self._pass_on, said))
 
     def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
@@ -216,6 +225,10 @@ class OpenStream:
     def _pass_on(self, annotation: Annotation) -> None:
         self._listeners.annotation(annotation)
         self._opener.hub.records(Annotated(self._facts.id, annotation))
+
+    def _pass_by(self, annotation: Passing) -> None:
+        self._passing.release()
+        self._listeners.annotation(annotation)
 
     def sinks(self) -> dict[str, SinkEntry]:
         """How the sinks have fared until now, as ``stream.json`` has it."""

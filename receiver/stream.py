@@ -13,7 +13,7 @@ import msgspec
 
 from receiver.audio import AudioFormat
 from receiver.errors import ReceiverError
-from receiver.events import Annotation
+from receiver.events import Annotation, Passing
 
 MAX_NAME = 100
 """How many characters the kind of an annotation or a file may have, and a file's media type."""
@@ -45,7 +45,7 @@ class Owner(Protocol):
     """Who takes what a sink says of a stream. Called from any thread; what it raises, the sink gets."""
 
     def annotated(self, annotation: Annotation) -> None:
-        """Pass an annotation to the other sinks, the records and ``stream.json``."""
+        """Pass an annotation to the other sinks, the records and ``stream.json``; a Passing one to the sinks alone."""
 
     def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
         """Put a finished file of the stream's directory into the records and ``stream.json``."""
@@ -100,11 +100,15 @@ class Stream:
         rate: SupportsIndex,
         track: str | None = None,
         data: Any = None,
+        kept: bool = True,
     ) -> None:
         """Say something about a span of audio: samples at ``rate``, on the stream's timeline; ``data`` is any JSON.
 
         Any whole number will do, numpy's as well. ``data`` is copied before this returns. What a stream's annotations
         may hold is bounded: what exceeds that is counted in ``stream.json`` (``omitted``), and nobody is told of it.
+
+        What is not ``kept`` reaches the other sinks alone, counts towards no bound, and is left out where they do not
+        keep up: for what will soon be said better.
 
         Thread-safe; valid until the sink returns, also after the stream has ended.
 
@@ -119,7 +123,8 @@ class Stream:
             raise ValueError(
                 f"annotation {kind!r}: start={first}, end={last}, rate={hertz}: must be 0 <= start <= end and rate > 0"
             )
-        self._owner.annotated(Annotation(kind, track, first, last, hertz, data, self.sink))
+        said = Annotation if kept else Passing
+        self._owner.annotated(said(kind, track, first, last, hertz, data, self.sink))
 
     def add_file(self, path: Path | str, *, kind: str, media_type: str) -> None:
         """Declare a finished file below ``directory``: it is measured, listed in ``stream.json`` and told to others.

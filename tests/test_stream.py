@@ -12,7 +12,7 @@ import pytest
 
 from receiver.audio import AudioFormat, Encoding
 from receiver.errors import ReceiverError
-from receiver.events import Annotation
+from receiver.events import Annotation, Passing
 from receiver.stream import Stream, StreamClosed, StreamFacts
 
 FACTS = StreamFacts(
@@ -63,6 +63,14 @@ def test_an_annotation_carries_its_sinks_name(tmp_path: Path) -> None:
         Annotation("word", "inbound", 80, 160, 8000, {"text": "hello"}, "mine"),
         Annotation("call", None, 0, 1, 16000, None, "mine"),
     ]
+
+
+def test_what_is_not_to_be_kept_says_so(tmp_path: Path) -> None:
+    owner = Owner()
+    stream = Stream(FACTS, tmp_path, owner, "mine")
+    stream.annotate("word", start=80, end=160, rate=8000, kept=False)
+    stream.annotate("word", start=80, end=160, rate=8000)
+    assert [type(one) for one in owner.annotations] == [Passing, Annotation]
 
 
 def test_positions_may_be_any_whole_number_and_are_plain_ones_afterwards(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def encode_annotation(annotation: Annotation) -> tuple[bytes, Annotation]:
     """
     try:
         encoded = encode(annotation)
-        return encoded, msgspec.json.decode(encoded, type=Annotation)
+        return encoded, msgspec.json.decode(encoded, type=type(annotation))
     except (TypeError, ValueError, RecursionError) as problem:
         raise ValueError(
             f"sink {annotation.sink}: the data of annotation {annotation.kind!r} is not JSON: {problem}"

@@ -11,7 +11,19 @@ from pathlib import Path
 import msgspec
 
 from receiver import files
-from receiver.events import MASKED, Annotation, Digit, Discontinuity, Ended, Event, Frame, Gap, Marked, TrackCounters
+from receiver.events import (
+    MASKED,
+    Annotation,
+    Digit,
+    Discontinuity,
+    Ended,
+    Event,
+    Frame,
+    Gap,
+    Marked,
+    Passing,
+    TrackCounters,
+)
 from receiver.recordings import journal, naming, stream_json
 from receiver.recordings.journal import End, Line
 from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
@@ -100,9 +112,13 @@ class Recording:
     def annotate(self, annotation: Annotation) -> Annotation | None:
         """Take an annotation; the answer is a copy of it, of plain JSON values, or None where there is no more room.
 
+        A Passing one is copied, and not taken.
+
         Raises ValueError, naming its sink and kind, where its data is not what JSON can say.
         """
         encoded, said = journal.encode_annotation(annotation)
+        if isinstance(annotation, Passing):
+            return said
         with self._lock:
             kept = self._ledger.add_annotation(encoded)
         if not kept:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.captures.capture import SPILL
-from receiver.events import Annotation, Ended, EndReason
+from receiver.events import Annotation, Ended, EndReason, Passing
 from receiver.logs import logger
 from receiver.recordings import journal, stream_json
 from receiver.recordings.journal import End, JournalError
@@ -30,7 +30,9 @@ class _Finder:
         self.ledger = ledger
 
     def annotated(self, annotation: Annotation) -> None:
-        self.ledger.add_annotation(journal.encode_annotation(annotation)[0])
+        encoded, _ = journal.encode_annotation(annotation)
+        if not isinstance(annotation, Passing):  # nobody listens any more
+            self.ledger.add_annotation(encoded)
 
     def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
         name = relative(self.directory, path)

@@ -12,13 +12,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from receiver.events import Cause, Ended, Event, Frame, Gap, Started
+from receiver.events import Cause, Ended, Event, Frame, Gap, Passing, Started
 from receiver.sinks.budget import Budget
 
 Overflow = Literal["drop_newest", "drop_oldest", "spill"]
 
 OTHERS_LIMIT = 10_000
 """How many events that hold no audio (gaps, digits, marks, annotations) may wait in a feed."""
+
+PASSING_LIMIT = 1_000
+"""Of them: beyond this, annotations that are not kept are left out, and counted nowhere."""
 
 EVENT_BYTES = 200
 """What an event costs beside its samples, about."""
@@ -93,6 +96,8 @@ class Feed:
                 self._queue.append(event)
                 return True
             elif isinstance(event, Started):
+                continue
+            elif self._others_in - self._others_out >= PASSING_LIMIT and isinstance(event, Passing):
                 continue
             elif self._others_in - self._others_out >= OTHERS_LIMIT:
                 self._drop(event)

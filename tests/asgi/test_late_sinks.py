@@ -104,6 +104,47 @@ def test_a_sink_that_needs_longer_amends_what_was_told(running: Any, hello: Any,
     asyncio.run(run())
 
 
+def test_what_is_not_kept_reaches_the_other_sinks_and_floods_nobody(running: Any, hello: Any, tmp_path: Path) -> None:
+    talker = """
+        from receiver.sinks import each
+
+        async def sink(stream, events):
+            async for event in events:
+                for number in range(3000):
+                    stream.annotate("half", start=0, end=1, rate=8000, data=number, kept=False)
+                stream.annotate("whole", start=0, end=1, rate=8000)
+                break
+            await each(events, lambda event: None)
+        """
+    listener = """
+        from receiver.sinks import Annotation
+
+        async def sink(stream, events):
+            heard = []
+            async for event in events:
+                if isinstance(event, Annotation) and event.kind == "half":
+                    heard.append(event.data)
+                elif isinstance(event, Annotation):
+                    (stream.directory / "heard").write_text(" ".join(map(str, heard)) + " end")
+        """
+
+    async def run() -> Path:
+        sinks = {"talker": sink(tmp_path, "talker", talker), "listener": sink(tmp_path, "listener", listener)}
+
+        def heard(folder: Path) -> bool:
+            return (folder / "heard").exists() and (folder / "heard").read_text().endswith("end")
+
+        async with running(sinks=sinks) as server:
+            return await talk(server, hello, meanwhile=heard)
+
+    folder = asyncio.run(run())
+    numbers = [int(number) for number in (folder / "heard").read_text().split()[:-1]]
+    assert numbers == sorted(set(numbers)) and numbers[0] == 0
+    content = told(folder)
+    assert [note["kind"] for note in content["annotations"]] == ["whole"]
+    assert content["omitted"] == {} and {sink["status"] for sink in content["sinks"].values()} == {"ok"}
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_what_cannot_be_said_is_the_sinks_own_error_and_nobody_elses(
     running: Any, hello: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, plain: bool

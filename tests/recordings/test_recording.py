@@ -21,6 +21,7 @@ from receiver.events import (
     Frame,
     Gap,
     Marked,
+    Passing,
 )
 from receiver.recordings import SinkEntry, ledger
 
@@ -66,6 +67,18 @@ def test_an_annotation_that_is_not_json_is_refused_by_name(lab: Any, tmp_path: P
         recording.annotate(Annotation("x", None, 0, 1, 8000, object(), "asr"))
     assert lab.end(recording)["annotations"] == []
     recording.close()
+
+
+def test_a_passing_annotation_is_copied_and_kept_nowhere(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    data = ["before"]
+    said = recording.annotate(Passing("x", None, 0, 1, 8000, data, "asr"))
+    data.append("after")
+    assert isinstance(said, Passing) and (said.data, said.sink) == (["before"], "asr")
+    with pytest.raises(ValueError, match="not JSON"):
+        recording.annotate(Passing("x", None, 0, 1, 8000, object(), "asr"))
+    content = lab.end(recording)
+    assert content["annotations"] == [] and content["omitted"] == {}
 
 
 def test_an_annotation_is_kept_as_it_was_said(lab: Any, tmp_path: Path) -> None:

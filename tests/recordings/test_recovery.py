@@ -131,13 +131,14 @@ def test_plugins_finish_their_files_and_say_so(lab: Any, tmp_path: Path) -> None
         final = (stream.directory / "left.part").rename(stream.directory / "left")
         stream.add_file(final, kind="text", media_type="text/plain")
         stream.annotate("found", start=0, end=4, rate=8000)
+        stream.annotate("perhaps", start=0, end=4, rate=8000, kept=False)
 
     assert recover(tmp_path, {"mine": finish}) == [directory]
     assert seen[0].facts.stream_id == "MZ1"
     assert seen[0].parameters == {"who": "Ann"}
     content = lab.read(directory)
     assert [(file["path"], file["sink"], file["bytes"]) for file in content["files"]] == [("left", "mine", 4)]
-    assert content["annotations"][0]["sink"] == "mine"
+    assert [(note["kind"], note["sink"]) for note in content["annotations"]] == [("found", "mine")]
 
 
 def test_a_plugin_that_fails_has_another_chance_and_stops_nobody(capture_logs: Any, lab: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from receiver.audio import AudioFormat, Encoding
 from receiver.events import (
+    Annotation,
     Cause,
     Digit,
     Ended,
@@ -14,11 +15,12 @@ from receiver.events import (
     Frame,
     Gap,
     Marked,
+    Passing,
     Started,
     TrackCounters,
 )
 from receiver.sinks.budget import Budget
-from receiver.sinks.feed import EVENT_BYTES, OTHERS_LIMIT, Feed
+from receiver.sinks.feed import EVENT_BYTES, OTHERS_LIMIT, PASSING_LIMIT, Feed
 
 RATE = 8000
 
@@ -99,6 +101,16 @@ def test_events_without_audio_are_bounded_in_number() -> None:
     events = drain(feed)
     assert len(events) == OTHERS_LIMIT + 2
     assert events[-2] == Gap("inbound", 0, 800, RATE, Cause.DROPPED)
+
+
+def test_annotations_that_are_not_kept_leave_room_for_the_others_and_are_not_missed() -> None:
+    feed = make()
+    feed.put([Passing("x", None, 0, 1, RATE, number) for number in range(PASSING_LIMIT + 5)])
+    feed.put([Digit("1", 0, RATE), Annotation("x", None, 0, 1, RATE)])
+    events = drain(feed)
+    assert len(events) == PASSING_LIMIT + 2 and isinstance(events[-2], Digit)
+    assert feed.events_dropped == 0
+    assert feed.put([Passing("x", None, 0, 1, RATE)])
 
 
 def test_making_room_spares_digits_and_drops_gaps() -> None:
