@@ -1,0 +1,313 @@
+"""The plugin as it is configured, with the engine that comes with it: real calls, real words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from receiver_plugins import transcribe
+from receiver_plugins.transcribe import transcript
+from receiver_plugins.transcribe.engine import RATE
+from receiver_plugins.transcribe.settings import Settings
+
+from receiver.errors import ConfigError
+from receiver.events import Annotation, Event
+from receiver.records import Annotated, Record
+from receiver.simulate import SPEECH
+from receiver.sinks import Plugin, each
+from receiver.sinks.loading import load
+from receiver.testing import run_receiver, running_receiver
+
+pocketsphinx = pytest.importorskip("pocketsphinx")
+
+SPOKEN = {  # seconds: where the sides talk, from the README of the speech
+    "outbound": [(0.4, 3.7), (9.2, 15.9), (15.9, 17.4), (19.8, 21)],
+    "inbound": [(3.7, 9.2), (13.5, 15.9), (17.4, 19.8)],
+}
+
+
+def overhearing(heard: list[Annotation], records: list[Annotation]) -> Any:
+    """Another plugin, which is told what the first one says: its sink while the call lives, its reader always."""
+
+    async def sink(stream: Any, events: AsyncIterator[Event]) -> None:
+        await each(events, lambda event: heard.append(event) if isinstance(event, Annotation) else None)
+
+    async def read(said: AsyncIterator[Record]) -> None:
+        async for record in said:
+            records.extend([record.annotation] if isinstance(record, Annotated) else [])
+
+    @asynccontextmanager
+    async def plugin() -> AsyncIterator[Plugin]:
+        yield Plugin(sink=sink, records=read)
+
+    return plugin
+
+
+def test_the_bundled_call_is_transcribed(booth: Any, tmp_path: Path) -> None:
+    told: list[Annotation] = []
+    sinks = {"words": {"use": "transcribe", "options": {"partial_s": 0}}, "other": overhearing([], told)}
+    with run_receiver(tmp_path, sinks=sinks) as server:
+        recorded = server.play(SPEECH / "inbound.flac", outbound=SPEECH / "outbound.flac", codec="OPUS")
+    assert {name: sink["status"] for name, sink in recorded.told["sinks"].items()} == {"words": "ok", "other": "ok"}
+    lines = [json.loads(line) for line in recorded.file("transcript.jsonl").read_text().splitlines()]
+
+    words = {word["text"] for line in lines for word in line["words"]}
+    assert {"how", "can", "you", "tomorrow", "anything", "else", "thank"} <= words
+    assert len(lines) >= 5 and {line["track"] for line in lines} == {"inbound", "outbound"}
+    for line in lines:
+        assert (line["final"], line["rate"]) == (True, 48_000)
+        assert any(start - 0.4 <= line["start_s"] < line["end_s"] <= end + 1.5 for start, end in merged(line["track"]))
+        assert line["start"] <= line["words"][0]["start"] and line["words"][-1]["end"] <= line["end"]
+        assert all(0 <= word["confidence"] <= 1 for word in line["words"])
+    anything = next(word for line in lines for word in line["words"] if word["text"] == "anything")
+    assert 15.9 <= anything["start"] / 48_000 < anything["end"] / 48_000 <= 17.4
+
+    assert list(map(as_line, recorded.annotations)) == lines
+    assert [(note.sink, note.start, note.data["text"]) for note in told] == [
+        ("words", line["start"], line["text"]) for line in lines
+    ]
+    files = {file["path"]: (file["kind"], file["media_type"], file["sink"]) for file in recorded.told["files"]}
+    assert files == {
+        "transcript.jsonl": ("transcript", "application/jsonl", "words"),
+        "transcript.vtt": ("transcript", "text/vtt", "words"),
+        "transcript.txt": ("transcript", "text/plain", "words"),
+    }
+    in_order = sorted(lines, key=lambda line: (line["start"], line["end"]))
+    assert [text for _, text in booth.by_ffmpeg(recorded.file("transcript.vtt"))] == [line["text"] for line in in_order]
+    said = recorded.file("transcript.txt").read_text().splitlines()
+    assert said[0].split()[:2] == ["0:00", "outbound"] and said[1].split()[:2] == ["0:03", "inbound"]
+    assert all(re.fullmatch(r" \d:\d\d  (inbound |outbound)  \S.*", line) for line in said)
+
+
+def merged(track: str) -> Iterator[tuple[float, float]]:
+    """Where a side talks, without a pause between."""
+    start, end = SPOKEN[track][0]
+    for begin, finish in SPOKEN[track][1:]:
+        if begin > end:
+            yield start, end
+            start = begin
+        end = finish
+    yield start, end
+
+
+def as_line(note: dict[str, Any]) -> dict[str, Any]:
+    """An annotation in the words of ``transcript.jsonl``."""
+    return {**{name: note[name] for name in ("track", "start", "end", "rate")}, **note["data"]}
+
+
+def worker() -> int | None:
+    """The worker process of the engine, which is a child of ours."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if parent == os.getpid() and b"pocketsphinx" in command:
+            return int(folder.name)
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the worker in /proc")
+def test_a_worker_that_is_killed_in_the_middle_of_a_call_costs_no_word_and_repeats_none(
+    booth: Any, tmp_path: Path
+) -> None:
+    """What is not final is heard by other sinks, and kept nowhere."""
+    heard: list[Annotation] = []
+    samples = booth.sentence()
+
+    async def call(server: Any, *, kill: bool) -> None:
+        heard.clear()
+        async with booth.phone(server.url, server.token) as phone:
+            await phone.say(samples[: 2 * RATE])
+            await booth.until(lambda: heard)  # it is in the middle of an utterance
+            assert not heard[0].data["final"] and heard[0].data["text"]
+            if kill:
+                pid = await asyncio.to_thread(worker)
+                assert pid is not None
+                os.kill(pid, signal.SIGKILL)
+            await phone.say(samples[2 * RATE :])
+            await booth.until(lambda: heard[-1].data["final"])
+            await phone.hang_up()
+
+    async def both() -> tuple[list[Path], dict[str, float]]:
+        words = {"use": "transcribe", "options": {"workers": 1, "partial_s": 0}}
+        async with running_receiver(tmp_path, sinks={"words": words, "other": overhearing(heard, [])}) as server:
+            await call(server, kill=False)
+            await call(server, kill=True)
+            folders = await booth.final(tmp_path, 2)
+            return folders, await asyncio.to_thread(metrics, server.management)
+
+    (undisturbed, disturbed), figures = asyncio.run(both())
+    lines = (disturbed / "transcript.jsonl").read_bytes()
+    assert lines == (undisturbed / "transcript.jsonl").read_bytes()
+    assert lines.count(b"\n") == 1 and len((disturbed / "transcript.txt").read_text().splitlines()) == 1
+    for folder in (undisturbed, disturbed):
+        told = json.loads((folder / "stream.json").read_text())
+        assert [note["data"]["final"] for note in told["annotations"]] == [True]
+    assert figures['receiver_transcribe_engine_failures_total{sink="words"}'] == 1
+    assert figures['receiver_transcribe_utterances_total{sink="words"}'] == 2
+    assert figures['receiver_transcribe_lag_seconds{sink="words"}'] == 0
+
+
+def metrics(address: str) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def test_a_slow_engine_lags_spills_and_catches_up_and_nothing_is_lost(booth: Any, tmp_path: Path) -> None:
+    """By how much it is behind is told meanwhile."""
+    slow, fast = booth.Counting(places=1), booth.Counting(places=1)
+    call = np.concatenate([booth.speech(0.9, 8000), booth.silence(0.9, 8000)] * 20)
+
+    def plugin_of(engine: Any) -> Any:
+        @asynccontextmanager
+        async def plugin() -> Any:
+            yield booth.plugin_of(engine, pending_s=2)
+
+        return plugin
+
+    async def run() -> tuple[Any, float]:
+        go = asyncio.Event()
+        loops: list[asyncio.AbstractEventLoop] = []
+
+        def wait(ear: Any) -> Any:
+            loops.append(asyncio.get_running_loop())
+            return go.wait()
+
+        slow.trouble = wait
+        sinks = {
+            "slow": {"use": plugin_of(slow), "overflow": "spill", "buffer_s": 1},
+            "fast": {"use": plugin_of(fast), "overflow": "spill"},
+        }
+        # Two sinks of one kind in one folder are a mistake, but for one that writes into another's call.
+        async with running_receiver(tmp_path, sinks={"slow": sinks["slow"]}) as server:
+            playing = asyncio.create_task(server.play((call, 8000)))
+            lag = 0.0
+            while lag < 3:  # more than may wait in memory: the rest of the call is on the disk
+                assert not playing.done()
+                await asyncio.sleep(0.02)
+                figures = await asyncio.to_thread(metrics, server.management)
+                lag = figures['receiver_transcribe_lag_seconds{sink="slow"}']
+            loops[0].call_soon_threadsafe(go.set)
+            recorded = await playing
+            figures = await asyncio.to_thread(metrics, server.management)
+            assert figures['receiver_transcribe_lag_seconds{sink="slow"}'] == 0
+        async with running_receiver(tmp_path, sinks={"fast": sinks["fast"]}) as server:
+            return recorded, await server.play((call, 8000))
+
+    behind, prompt = asyncio.run(run())
+    assert behind.told["sinks"]["slow"] == {
+        "status": "ok", "error": None, "dropped_s": {}, "events_dropped": 0, "restarts": 0
+    }  # fmt: skip
+    assert behind.file("transcript.jsonl").read_bytes() == prompt.file("transcript.jsonl").read_bytes()
+    assert len(slow.heard()) == len(fast.heard()) == 20
+    assert all(np.array_equal(one, other) for one, other in zip(slow.heard(), fast.heard(), strict=True))
+
+
+def test_two_calls_at_once_have_a_transcript_each(booth: Any, tmp_path: Path) -> None:
+    engine = booth.Counting(places=1)
+    sides = [np.concatenate([booth.speech(0.9 * number), booth.silence(0.9)] * 3) for number in (1, 2)]
+
+    @asynccontextmanager
+    async def plugin() -> Any:
+        yield booth.plugin_of(engine)
+
+    async def run() -> Any:
+        async with running_receiver(tmp_path, sinks=[plugin]) as server:
+            calls = (server.play((side, 16_000), codec="L16", rate=16_000) for side in sides)
+            return await asyncio.gather(*calls)
+
+    for side, recorded in zip(sides, asyncio.run(run()), strict=True):
+        lines = transcript.read(recorded.file("transcript.jsonl"))
+        assert [line.utterance for line in lines] == [1, 2, 3]
+        told = {f"{line.end - line.start} samples" for line in lines}
+        assert {line.text for line in lines} == told
+        assert sum(line.end - line.start for line in lines) < len(side)
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "problem"),
+    [
+        ({"engine": "sphinx"}, "engine", "input should be 'pocketsphinx', 'faster_whisper' or 'vosk_server'"),
+        ({"silence_s": 0}, "silence_s", "input should be greater than or equal to 0.1"),
+        ({"padding_s": -1}, "padding_s", "input should be greater than or equal to 0"),
+        ({"max_speech_s": 1}, "max_speech_s", "input should be greater than or equal to 5"),
+        ({"pending_s": 0}, "pending_s", "input should be greater than or equal to 1"),
+        ({"pending_total_s": 0}, "pending_total_s", "input should be greater than or equal to 1"),
+        ({"vad_mode": 4}, "vad_mode", "input should be less than or equal to 3"),
+        ({"partial_s": -1}, "partial_s", "input should be greater than or equal to 0"),
+        ({"attempts": 0}, "attempts", "input should be greater than or equal to 1"),
+        ({"workers": 0}, "workers", "input should be greater than or equal to 1"),
+        ({"timeout_s": 0}, "timeout_s", "input should be greater than 0"),
+        ({"sentences": True}, "sentences", "there is no such option; there are: attempts, engine, "),
+    ],
+)
+def test_an_option_that_cannot_be_is_named_with_what_it_may_be(
+    tmp_path: Path, options: dict[str, Any], key: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load("words", "transcribe", options, tmp_path)
+    assert raised.value.key == f"sinks.words.options.{key}"
+    assert raised.value.problem.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "problem"),
+    [
+        ({"url": "ws://127.0.0.1:1"}, "url", "is no option of the engine pocketsphinx, which has: model, workers"),
+        ({"engine": "vosk_server"}, "url", "is required by the engine vosk_server"),
+        (
+            {"engine": "vosk_server", "url": "ws://127.0.0.1:1", "model": "x"},
+            "model",
+            "is no option of the engine vosk",
+        ),
+        ({"model": "nowhere"}, "model", "nowhere is no directory that can be read"),
+    ],
+)
+def test_an_option_that_is_not_the_engines_or_leads_nowhere_is_named_by_the_start_and_by_check(
+    tmp_path: Path, options: dict[str, Any], key: str, problem: str
+) -> None:
+    with (
+        pytest.raises(ConfigError) as raised,
+        run_receiver(tmp_path, sinks={"words": {"use": "transcribe", "options": options}}),
+    ):
+        raise AssertionError("it has started")
+    assert raised.value.key == f"sinks.words.options.{key}"
+    assert problem in raised.value.problem
+    (line,) = asyncio.run(load("words", "transcribe", options, tmp_path).check())
+    assert line.startswith(f"{key}: ") and problem in line
+
+
+def test_check_finds_nothing_wrong_with_the_defaults(tmp_path: Path) -> None:
+    assert asyncio.run(load("words", "transcribe", {}, tmp_path).check()) == []
+
+
+def test_check_says_that_a_server_cannot_be_reached(tmp_path: Path) -> None:
+    options = {"engine": "vosk_server", "url": "ws://127.0.0.1:1"}
+    (line,) = asyncio.run(load("words", "transcribe", options, tmp_path).check())
+    assert line.startswith("url: ") and "127.0.0.1:1" in line
+
+
+def test_every_setting_is_an_option_with_the_same_default(tmp_path: Path) -> None:
+    options = load("words", "transcribe", {}, tmp_path).options
+    settings = Settings()
+    assert {name: options[name] for name in Settings.__struct_fields__} == {
+        name: getattr(settings, name) for name in Settings.__struct_fields__
+    }
+
+
+def test_the_page_names_every_option_of_the_plugin(tmp_path: Path) -> None:
+    page = (Path(transcribe.__file__).parents[2] / "docs" / "transcription.md").read_text()
+    assert [name for name in load("words", "transcribe", {}, tmp_path).options if f"`{name}`" not in page] == []
