@@ -83,7 +83,7 @@ def describe_options(factory: Callable[..., Any]) -> list[Option]:
 
     Raises ConfigError if it cannot be called with keyword arguments.
     """
-    hints = _hints(factory, "")
+    hints = _hints(factory, "", bounds=False)
     described = []
     for name, parameter in _parameters(factory, "").items():
         required = parameter.default is parameter.empty
@@ -126,10 +126,10 @@ def _parameters(factory: Callable[..., Any], key: str) -> dict[str, inspect.Para
     return parameters
 
 
-def _hints(factory: Callable[..., Any], key: str) -> dict[str, Any]:
+def _hints(factory: Callable[..., Any], key: str, *, bounds: bool = True) -> dict[str, Any]:
     function = factory.__init__ if inspect.isclass(factory) else inspect.unwrap(factory)
     try:
-        return typing.get_type_hints(function, include_extras=True)
+        return typing.get_type_hints(function, include_extras=bounds)
     except (NameError, SyntaxError, TypeError) as error:
         raise ConfigError(key, f"a type hint cannot be read: {error}") from error
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 
 from receiver.errors import ConfigError
 from receiver.secret import Secret
@@ -160,6 +162,18 @@ def test_options_are_described_in_their_own_order() -> None:
         Option("anything", "Any", False, "None"),
     ]
     assert [option.name for option in describe_options(Positional)] == ["pair", "names"]
+
+
+def bounded(*, loud: Annotated[float, Field(ge=0.5)] = 1, many: Annotated[int | None, Field(gt=0)] = None) -> None:
+    """A factory whose options have bounds."""
+
+
+def test_an_option_is_described_without_its_bounds(tmp_path: Path) -> None:
+    assert [option.type for option in describe_options(bounded)] == ["float", "int | None"]
+    with pytest.raises(ConfigError, match=r"sinks\.mine\.options\.loud: input should be greater than or equal to 0\.5"):
+        validate_options(bounded, {"loud": 0.25}, "sinks.mine.options", tmp_path)
+    with pytest.raises(ConfigError, match=r"sinks\.mine\.options\.many: input should be greater than 0"):
+        validate_options(bounded, {"many": 0}, "sinks.mine.options", tmp_path)
 
 
 def test_paths_are_below_the_base_wherever_they_stand(tmp_path: Path) -> None:
