@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -19,10 +19,28 @@ from .detector import detectors
 from .settings import Attempts, Longest, Mode, Padding, Pause, Pending, Settings, Silence
 from .transcription import transcription
 
+EngineName = Literal["pocketsphinx", "faster_whisper", "vosk_server"]
+Device = Literal["cpu", "cuda", "auto"]
 Count = Annotated[int | None, Field(ge=1, le=1000)]
 Timeout = Annotated[float | None, Field(gt=0, le=3600)]
 
-EngineName = Literal["pocketsphinx", "faster_whisper", "vosk_server"]
+ENGINE_OPTIONS = (
+    "model",
+    "language",
+    "device",
+    "compute_type",
+    "beam_size",
+    "threads",
+    "url",
+    "token",
+    "workers",
+    "places",
+    "timeout_s",
+)
+"""Options that only some engines have; None is the engine's own default."""
+
+SELDOM_S = 0.25
+"""So much speech at least goes into a partial that has to be decoded for itself."""
 
 
 @asynccontextmanager
@@ -31,6 +49,10 @@ async def plugin(
     engine: EngineName = "pocketsphinx",
     model: Path | None = None,
     language: str | None = None,
+    device: Device | None = None,
+    compute_type: str | None = None,
+    beam_size: Count = None,
+    threads: Count = None,
     url: str | None = None,
     token: Secret | None = None,
     workers: Count = None,
@@ -50,15 +72,6 @@ async def plugin(
 
     Which engine has which of the options before ``vad_mode``, and what all of them mean: ``docs/transcription.md``.
     """
-    given = {
-        "model": model,
-        "language": language,
-        "url": url,
-        "token": token,
-        "workers": workers,
-        "places": places,
-        "timeout_s": timeout_s,
-    }
     settings = Settings(
         vad_mode=vad_mode,
         silence_s=silence_s,
@@ -70,31 +83,41 @@ async def plugin(
         partial_s=partial_s,
         attempts=attempts,
     )
-    opened = None
-    try:
-        detector = detectors(vad_mode)
-        module = _module(engine)
-        opener = getattr(module, f"{engine}_engine")
-        context = opener(**_options(opener, engine, given))
-        opened = await context.__aenter__()
-    except ConfigError as error:
-        raise ConfigError(f"options.{error.key}", error.problem) from None
-    try:
+    given = {
+        "model": model,
+        "language": language,
+        "device": device,
+        "compute_type": compute_type,
+        "beam_size": beam_size,
+        "threads": threads,
+        "url": url,
+        "token": token,
+        "workers": workers,
+        "places": places,
+        "timeout_s": timeout_s,
+    }
+    async with AsyncExitStack() as stack:
+        try:
+            detector = detectors(vad_mode)
+            opener = _opener(engine)
+            options = _chosen(opener, engine, given)
+            if "partial_s" in inspect.signature(opener).parameters:  # it decodes anew for each: none that nobody gets
+                options["partial_s"] = max(partial_s, SELDOM_S) if partials else 0
+            opened = await stack.enter_async_context(opener(**options))
+        except ConfigError as error:
+            raise ConfigError(f"options.{error.key}", error.problem) from None
         yield transcription(opened, settings, detector)
-    finally:
-        await context.__aexit__(None, None, None)
 
 
 async def check(**options: Any) -> list[str]:
     """What is wrong with the plugin's options, a line each; for ``receiver check``. Makes no call."""
     engine = options["engine"]
-    names = ("model", "language", "url", "token", "workers", "places", "timeout_s")
     try:
         detectors(options["vad_mode"])
-        module = _module(engine)
-        given = _options(getattr(module, f"{engine}_engine"), engine, {name: options[name] for name in names})
-        asked = inspect.signature(module.check).parameters
-        found = module.check(**{name: value for name, value in given.items() if name in asked})
+        given = _chosen(_opener(engine), engine, {name: options[name] for name in ENGINE_OPTIONS})
+        inspects = _module(engine).check
+        asked = inspect.signature(inspects).parameters
+        found = inspects(**{name: value for name, value in given.items() if name in asked})
         return list(await found if inspect.isawaitable(found) else found)
     except ConfigError as error:
         return [str(error)]
@@ -104,14 +127,20 @@ def _module(engine: str) -> ModuleType:
     return importlib.import_module(f".engines.{engine}", __package__)
 
 
-def _options(opener: Callable[..., Any], engine: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that were given. Raises ConfigError for one that is not the engine's, or is missing."""
-    known = inspect.signature(opener).parameters
+def _opener(engine: str) -> Callable[..., Any]:
+    opener: Callable[..., Any] = getattr(_module(engine), f"{engine}_engine")
+    return opener
+
+
+def _chosen(opener: Callable[..., Any], engine: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given. Raises ConfigError for one that is not the engine's, or is missing."""
+    parameters = inspect.signature(opener).parameters
+    known = [name for name in ENGINE_OPTIONS if name in parameters]
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen:
         if name not in known:
             raise ConfigError(name, f"is no option of the engine {engine}, which has: {', '.join(known)}")
-    for name, parameter in known.items():
-        if parameter.default is parameter.empty and name not in chosen:
+    for name in known:
+        if parameters[name].default is inspect.Parameter.empty and name not in chosen:
             raise ConfigError(name, f"is required by the engine {engine}")
     return chosen

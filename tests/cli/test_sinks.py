@@ -20,8 +20,9 @@ def install(folder: Path, distribution: str, entry_points: str) -> None:
 def test_the_wav_plugin_is_listed_with_its_option(capsys: pytest.CaptureFixture[str]) -> None:
     sinks()
     text = capsys.readouterr().out
-    first, summary, option, encoding, bitrate, keep, encoders, *_ = text.splitlines()
-    assert first == 'wav  (media-stream-receiver)  use = "wav"'
+    lines = text.splitlines()
+    first = lines.index('wav  (media-stream-receiver)  use = "wav"')
+    summary, option, encoding, bitrate, keep, encoders, *_ = lines[first + 1 :]
     assert summary == "    Record streams as WAV files, and finish them as FLAC, Opus or MP3 if asked to."
     assert option.startswith("    layout  ") and option.endswith("  default 'both'") and "separate" in option
     assert encoding.startswith("    encoding  ") and encoding.endswith("  default 'wav'") and "'opus'" in encoding

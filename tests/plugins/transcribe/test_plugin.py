@@ -251,7 +251,7 @@ def test_two_calls_at_once_have_a_transcript_each(booth: Any, tmp_path: Path) ->
         ({"attempts": 0}, "attempts", "input should be greater than or equal to 1"),
         ({"workers": 0}, "workers", "input should be greater than or equal to 1"),
         ({"timeout_s": 0}, "timeout_s", "input should be greater than 0"),
-        ({"sentences": True}, "sentences", "there is no such option; there are: attempts, engine, "),
+        ({"sentences": True}, "sentences", "there is no such option; there are: attempts, beam_size, "),
     ],
 )
 def test_an_option_that_cannot_be_is_named_with_what_it_may_be(
@@ -267,6 +267,9 @@ def test_an_option_that_cannot_be_is_named_with_what_it_may_be(
     ("options", "key", "problem"),
     [
         ({"url": "ws://127.0.0.1:1"}, "url", "is no option of the engine pocketsphinx, which has: model, workers"),
+        ({"engine": "faster_whisper"}, "model", "is required by the engine faster_whisper"),
+        ({"engine": "faster_whisper", "model": "nowhere"}, "model", "nowhere"),
+        ({"beam_size": 3}, "beam_size", "is no option of the engine pocketsphinx"),
         ({"engine": "vosk_server"}, "url", "is required by the engine vosk_server"),
         (
             {"engine": "vosk_server", "url": "ws://127.0.0.1:1", "model": "x"},
