@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import secrets
@@ -11,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from receiver.audio import Encoding
-from receiver.config import DEFAULT_TOKEN, Config
+from receiver.config import DEFAULT_TOKEN, Config, default_sinks
 from receiver.errors import ReceiverError
 from receiver.logs import configure
 from receiver.media.opus import backend
@@ -37,6 +38,13 @@ WIDTH = 100
 """Columns, where the terminal has more."""
 
 
+TRANSCRIBED = "transcribe"
+"""The parameter of the call that is transcribed."""
+
+FINISH_S = 120.0
+"""How long the transcript may take behind the end of its call, on a slow machine."""
+
+
 class DemoFailed(ReceiverError):
     """The demo did not come to its end."""
 
@@ -49,7 +57,8 @@ def demo(
 ) -> None:
     """Receive two calls on this machine, and show the recordings.
 
-    It starts a server on a free port, makes the bundled call to it, in PCMU and in OPUS, and ends by itself.
+    It starts a server on a free port, makes the bundled call to it, in PCMU and in OPUS, and ends by itself. The second
+    one is transcribed, where the extra transcribe is installed.
     """
     configure("warning")
     console = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -66,6 +75,7 @@ async def _demo(console: Console, root: Path) -> None:
     from receiver.asgi.server import listening
 
     token = secrets.token_urlsafe(32)
+    transcribes = importlib.util.find_spec("pocketsphinx") is not None
     config = Config.model_validate(
         {
             "server": {"host": "127.0.0.1", "port": 0},
@@ -74,6 +84,7 @@ async def _demo(console: Console, root: Path) -> None:
             "recordings": {"directory": str(root)},
             "captures": {"enabled": True},  # to replay, process and inspect
             "privacy": {"digits": "keep"},  # nobody's
+            "sinks": {**default_sinks(), **(_transcription() if transcribes else {})},
         },
         context={"environ": {DEFAULT_TOKEN: token}, "base": root},
     )
@@ -87,20 +98,28 @@ async def _demo(console: Console, root: Path) -> None:
         if backend() is None:
             console.print("OPUS needs libopus or PyAV, and neither is here: L16 stands in for it.\n")
             second = Encoding.L16
-        for encoding in (Encoding.PCMU, second):
-            folder = await _call(console, url, token, encoding, root)
+        for encoding, parameters in ((Encoding.PCMU, {}), (second, {TRANSCRIBED: "yes"} if transcribes else {})):
+            folder = await _call(console, url, token, encoding, root, parameters)
             _show(console, folder)
+        _show_transcript(console, folder if transcribes else None)
     console.print(f"Listen to them: [bold]{root}[/bold]")
     console.print(f"Look at one:    {_command()} inspect {folder}")
 
 
-async def _call(console: Console, url: str, token: str, encoding: Encoding, root: Path) -> Path:
+def _transcription() -> dict[str, object]:
+    """The sink for the call that has the better sound: a telephone's 8 kHz are too few for the engine in the box."""
+    return {"transcribe": {"use": "transcribe", "when": {TRANSCRIBED: "yes"}, "finish_timeout_s": FINISH_S}}
+
+
+async def _call(
+    console: Console, url: str, token: str, encoding: Encoding, root: Path, parameters: dict[str, str]
+) -> Path:
     """Make one call; the answer is the folder of its recording, which is final."""
     call = Call(
         inbound=SPEECH / "inbound.flac",
         outbound=SPEECH / "outbound.flac",
         encoding=encoding,
-        parameters={"from": "+15550100", "to": "+15550199", "direction": "inbound"},
+        parameters={"from": "+15550100", "to": "+15550199", "direction": "inbound", **parameters},
         keys=(Key("5", 9.0),),
     )
     before = _final(root)
@@ -108,10 +127,11 @@ async def _call(console: Console, url: str, token: str, encoding: Encoding, root
         outcome = await speak(call, url=url, token=token, speed=SPEED, progress=report)
     if not outcome.ok:
         raise DemoFailed(_failure(outcome))
-    for _ in range(1000):
-        if new := _final(root) - before:
-            return new.pop()
-        await asyncio.sleep(0.01)
+    with _waiting(console, "transcribing") if TRANSCRIBED in parameters else nullcontext():
+        for _ in range(round((FINISH_S if TRANSCRIBED in parameters else 10) * 100)):
+            if new := _final(root) - before:
+                return new.pop()
+            await asyncio.sleep(0.01)
     raise DemoFailed(f"no recording appeared in {root}")
 
 
@@ -150,6 +170,24 @@ def _progress(console: Console, encoding: Encoding) -> Iterator[Report]:
         task = bar.add_task(encoding.value, total=_length_s())
         yield lambda position, _sent: bar.update(task, completed=position)
         bar.update(task, completed=_length_s())
+
+
+def _waiting(console: Console, what: str) -> AbstractContextManager[object]:
+    """Something that moves on a terminal, a line elsewhere."""
+    if console.is_terminal:
+        return console.status(what)
+    console.print(f"{what} …")
+    return nullcontext()
+
+
+def _show_transcript(console: Console, folder: Path | None) -> None:
+    """Who said what; without a folder, what it would take."""
+    if folder is None:
+        console.print("For a transcript of it: pip install 'media-stream-receiver[transcribe]'\n", markup=False)
+        return
+    console.print("transcript", style="bold")
+    console.print((folder / "transcript.txt").read_text(), markup=False)
+    console.print("These are the words of pocketsphinx, which is small. There are better engines.\n")
 
 
 def _show(console: Console, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import os
 import pty
@@ -17,17 +19,20 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from rich.console import Console
 
-from receiver.cli.demo import _command
+from receiver.cli.demo import _command, _waiting
 from receiver.media.opus import backend
 
 DURATION_S = 21.0
+TRANSCRIBES = importlib.util.find_spec("pocketsphinx") is not None
 WITHOUT_OPUS = """
     import ctypes
     import ctypes.util
     import sys
 
     sys.modules["av"] = None  # importing it is an ImportError
+    sys.modules["pocketsphinx"] = None
     ctypes.util.find_library = lambda name: None
 
 
@@ -51,14 +56,17 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "receiver", "demo", *arguments]
 
 
-def check_recorded(root: Path, codecs: list[str]) -> list[Path]:
+def check_recorded(root: Path, codecs: list[str], *, transcribed: bool) -> list[Path]:
     """Both calls lie there, whole."""
     folders = sorted(path.parent for path in root.glob("*/*/stream.json"))
     told = [json.loads((folder / "stream.json").read_text()) for folder in folders]
     assert [content["format"]["encoding"] for content in told] == codecs
     for folder, content in zip(folders, told, strict=True):
         names = {"inbound.wav", "outbound.wav", "stereo.wav"}
-        assert {path.name for path in folder.iterdir()} == names | {"stream.json", "capture.jsonl"}
+        made = (
+            {"transcript.jsonl", "transcript.vtt", "transcript.txt"} if transcribed and folder is folders[1] else set()
+        )
+        assert {path.name for path in folder.iterdir()} == names | made | {"stream.json", "capture.jsonl"}
         for name in names:
             info = soundfile.info(folder / name)
             assert info.duration == pytest.approx(DURATION_S, abs=0.02)
@@ -71,14 +79,15 @@ def check_recorded(root: Path, codecs: list[str]) -> list[Path]:
     return folders
 
 
+@pytest.mark.timeout(180)  # a slow machine takes long to transcribe a call
 @pytest.mark.skipif(backend() is None, reason="needs libopus or PyAV")
 def test_elsewhere_than_on_a_terminal_it_prints_plain_lines(tmp_path: Path) -> None:
     done = subprocess.run(
-        command("--directory", "demo"), capture_output=True, cwd=tmp_path, env=environment(), timeout=50, check=False
+        command("--directory", "demo"), capture_output=True, cwd=tmp_path, env=environment(), timeout=170, check=False
     )
     out = done.stdout.decode()
     assert (done.returncode, done.stderr.decode()) == (0, "")
-    folders = check_recorded(tmp_path / "demo", ["PCMU", "OPUS"])
+    folders = check_recorded(tmp_path / "demo", ["PCMU", "OPUS"], transcribed=TRANSCRIBES)
     assert "\x1b" not in out and "\r" not in out
     assert "calling with PCMU …" in out and "calling with OPUS …" in out
     assert re.search(r"listens at ws://127\.0\.0\.1:\d+/stream", out)
@@ -90,6 +99,9 @@ def test_elsewhere_than_on_a_terminal_it_prints_plain_lines(tmp_path: Path) -> N
     assert len(re.findall(r"stereo\.wav +2[01]\.\d\d s", out)) == 2
     assert out.count("0 s ") >= 4 and "█" in out  # the pictures and their time axes
     assert f"\nListen to them: {tmp_path / 'demo'}\n" in out
+    if TRANSCRIBES:
+        assert out.count("\ntranscribing …\n") == 1
+        check_transcript(out, folders[1])
     look = "receiver" if shutil.which("receiver") else f"{sys.executable} -m receiver"
     assert out.endswith(f"\nLook at one:    {look} inspect {folders[1]}\n")
     drawn = [line for line in out.splitlines() if "█" in line or "──" in line]
@@ -101,12 +113,26 @@ def test_on_a_terminal_there_is_a_bar_and_without_an_opus_library_l16_stands_in(
     (tmp_path / "shim").mkdir()
     (tmp_path / "shim" / "sitecustomize.py").write_text(textwrap.dedent(WITHOUT_OPUS))
     path = os.pathsep.join(filter(None, [str(tmp_path / "shim"), os.environ.get("PYTHONPATH")]))
-    variables = environment(PYTHONPATH=path, TMPDIR=str(tmp_path), TERM="xterm-256color", COLUMNS="", LINES="")
-    del variables["COLUMNS"], variables["LINES"]
+    variables = environment(PYTHONPATH=path, TMPDIR=str(tmp_path), TERM="xterm-256color")
+    out = in_a_terminal(tmp_path, variables)
+    (root,) = tmp_path.glob("receiver-demo-*")
+    check_recorded(root, ["PCMU", "L16"], transcribed=False)
+    assert text_of(out).count("For a transcript of it: pip install 'media-stream-receiver[transcribe]'") == 1
+    assert "\x1b[" in out and "━" in out  # colours, a bar
+    text = text_of(out)
+    assert "L16 stands in for it" in text
+    assert "calling with PCMU" in text and "calling with L16" in text
+    assert "calling with PCMU …" not in text
+    assert f"Listen to them: {root}" in text
+
+
+def in_a_terminal(folder: Path, variables: dict[str, str]) -> str:
+    """What the demo shows on a terminal of 120 columns."""
+    variables = {name: value for name, value in variables.items() if name not in ("COLUMNS", "LINES")}
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     shown = b""
-    with subprocess.Popen(command(), stdin=theirs, stdout=theirs, stderr=theirs, env=variables, cwd=tmp_path) as demo:
+    with subprocess.Popen(command(), stdin=theirs, stdout=theirs, stderr=theirs, env=variables, cwd=folder) as demo:
         os.close(theirs)
         try:
             while piece := _read(ours):
@@ -116,16 +142,30 @@ def test_on_a_terminal_there_is_a_bar_and_without_an_opus_library_l16_stands_in(
             raise
         finally:
             os.close(ours)
-    out = shown.decode()
-    assert demo.returncode == 0, out
-    (root,) = tmp_path.glob("receiver-demo-*")
-    check_recorded(root, ["PCMU", "L16"])
-    assert "\x1b[" in out and "━" in out  # colours, a bar
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out)
-    assert "L16 stands in for it" in text
-    assert "calling with PCMU" in text and "calling with L16" in text
-    assert "calling with PCMU …" not in text
-    assert f"Listen to them: {root}" in text
+    assert demo.returncode == 0, shown.decode()
+    return shown.decode()
+
+
+def text_of(out: str) -> str:
+    """Without colours, and whatever else moves a terminal."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out)
+
+
+def test_while_the_transcript_is_made_something_moves_on_a_terminal() -> None:
+    shown = io.StringIO()
+    with _waiting(Console(file=shown, force_terminal=True), "transcribing"):
+        pass
+    assert "transcribing" in shown.getvalue() and "\x1b[" in shown.getvalue()
+
+
+def check_transcript(out: str, folder: Path) -> None:
+    """It is printed, both sides in the order of time."""
+    written = (folder / "transcript.txt").read_text()
+    assert f"\ntranscript\n{written}" in out
+    times = [60 * int(minutes) + int(seconds) for minutes, seconds in re.findall(r"^ *(\d+):(\d\d)  ", written, re.M)]
+    assert times == sorted(times) and len(times) >= 5
+    assert {line.split()[1] for line in written.splitlines()} == {"inbound", "outbound"}
+    assert "anything else" in written
 
 
 def _read(terminal: int) -> bytes:

@@ -31,7 +31,7 @@ from receiver.simulate import SPEECH
 from receiver.sinks import Plugin
 from receiver.stream import Stream, StreamFacts
 
-WAIT_S = 30
+WAIT_S = 55
 LOUD = 1000
 RANDOM = np.random.default_rng(11)
 

@@ -59,6 +59,7 @@ def listening(process: subprocess.Popen[str]) -> str:
     raise AssertionError("it has not started")
 
 
+@pytest.mark.timeout(180)  # a slow machine takes long to transcribe a sentence
 def test_a_killed_server_leaves_every_finished_line_and_the_next_start_makes_the_files(
     booth: Any, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ from receiver.testing import run_receiver, running_receiver
 
 pocketsphinx = pytest.importorskip("pocketsphinx")
 
+SLOWLY = pytest.mark.timeout(180)  # a slow machine takes long to transcribe a call
 SPOKEN = {  # seconds: where the sides talk, from the README of the speech
     "outbound": [(0.4, 3.7), (9.2, 15.9), (15.9, 17.4), (19.8, 21)],
     "inbound": [(3.7, 9.2), (13.5, 15.9), (17.4, 19.8)],
@@ -53,6 +54,7 @@ def overhearing(heard: list[Annotation], records: list[Annotation]) -> Any:
     return plugin
 
 
+@SLOWLY
 def test_the_bundled_call_is_transcribed(booth: Any, tmp_path: Path) -> None:
     told: list[Annotation] = []
     sinks = {"words": {"use": "transcribe", "options": {"partial_s": 0}}, "other": overhearing([], told)}
@@ -118,6 +120,7 @@ def worker() -> int | None:
     return None
 
 
+@SLOWLY
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the worker in /proc")
 def test_a_worker_that_is_killed_in_the_middle_of_a_call_costs_no_word_and_repeats_none(
     booth: Any, tmp_path: Path
