@@ -26,6 +26,9 @@ BLOCK_MS = 30
 BREATH = 100
 """Blocks after which other streams have their turn, also where audio is there for hours."""
 
+PARTING_S = 0.25
+"""How long a sink that is cancelled waits for the engine to let go: the files come before it is left behind."""
+
 STOPPED = "not transcribed in time"
 
 
@@ -36,8 +39,16 @@ def transcription(engine: Engine, settings: Settings, detector: Callable[[], Det
     async def sink(stream: Stream, events: AsyncIterator[Event]) -> None:
         transcript = await asyncio.to_thread(Transcript.open, stream.directory)
         call = _Call(stream, transcript, desk, detector)
+        running = asyncio.create_task(call.run(events), name=f"transcription of stream {stream.id}")
         try:
-            await call.run(events)
+            await asyncio.wait([running])
+        except asyncio.CancelledError:
+            running.cancel()
+            await asyncio.wait([running], timeout=PARTING_S)
+            await call.close(STOPPED)
+            raise
+        try:
+            running.result()
         except BaseException:
             await call.close(STOPPED)
             raise

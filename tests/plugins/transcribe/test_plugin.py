@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import tomllib
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from receiver_plugins import transcribe
 from receiver_plugins.transcribe import transcript
 from receiver_plugins.transcribe.engine import RATE
 from receiver_plugins.transcribe.settings import Settings
 
+from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.events import Annotation, Event
 from receiver.records import Annotated, Record
@@ -30,6 +31,7 @@ from receiver.testing import run_receiver, running_receiver
 
 pocketsphinx = pytest.importorskip("pocketsphinx")
 
+PAGE = Path(__file__).parents[3] / "docs" / "transcription.md"
 SLOWLY = pytest.mark.timeout(180)  # a slow machine takes long to transcribe a call
 SPOKEN = {  # seconds: where the sides talk, from the README of the speech
     "outbound": [(0.4, 3.7), (9.2, 15.9), (15.9, 17.4), (19.8, 21)],
@@ -315,5 +317,36 @@ def test_every_setting_is_an_option_with_the_same_default(tmp_path: Path) -> Non
 
 
 def test_the_page_names_every_option_of_the_plugin(tmp_path: Path) -> None:
-    page = (Path(transcribe.__file__).parents[2] / "docs" / "transcription.md").read_text()
+    page = PAGE.read_text()
     assert [name for name in load("words", "transcribe", {}, tmp_path).options if f"`{name}`" not in page] == []
+
+
+def test_what_the_page_has_to_paste_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECH_TOKEN", "secret")
+    for block in re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE):
+        table = {"sinks": tomllib.loads(block)["sinks"]}
+        config = Config.model_validate(table, context={"environ": {"RECEIVER_TOKEN": "x"}, "base": tmp_path})
+        for name, sink in config.sinks.items():
+            load(name, sink.use, sink.options, tmp_path)
+
+
+def test_the_sink_on_the_page_hears_what_is_final(
+    booth: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "mine.py").write_text(source)
+    heard: list[Annotation] = []
+
+    @asynccontextmanager
+    async def plugin() -> AsyncIterator[Plugin]:
+        yield booth.plugin_of(booth.Counting())
+
+    async def run() -> None:
+        sinks = {"words": plugin, "mine": str(tmp_path / "mine.py"), "other": overhearing(heard, [])}
+        async with running_receiver(tmp_path, sinks=sinks) as server, booth.phone(server.url, server.token) as phone:
+            await phone.say(np.concatenate([booth.speech(0.6), booth.silence(1)]))
+            await booth.until(lambda: heard and heard[-1].data["final"])
+            await phone.hang_up()
+
+    asyncio.run(run())
+    assert re.fullmatch(r"CA1 inbound 0\.0 \d+ samples\n", capsys.readouterr().out)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,38 @@ def test_a_sink_that_nobody_listens_to_any_more_still_writes_its_files(booth: An
 
     asyncio.run(run())
     assert sorted(file.name for file in tmp_path.iterdir()) == FILES
+
+
+def test_an_engine_that_does_not_let_go_keeps_nobody_from_the_files(booth: Any, tmp_path: Path) -> None:
+    """A sink that is cancelled has a second, and a connection may take longer to close."""
+    leaving, let_go = asyncio.Event(), asyncio.Event()
+
+    class Clinging(booth.Counting):  # type: ignore[misc, name-defined]
+        @asynccontextmanager
+        async def recognize(self) -> AsyncIterator[Any]:
+            async with super().recognize() as ear:
+                try:
+                    yield ear
+                finally:
+                    leaving.set()
+                    await let_go.wait()
+
+    async def run() -> Any:
+        engine = Clinging()
+        engine.trouble = lambda ear: asyncio.Event().wait()
+        stream, owner = booth.stream_in(tmp_path)
+        sink: Any = booth.plugin_of(engine).sink
+        running = asyncio.create_task(sink(stream, booth.each(booth.frames("inbound", talk(booth, 0.9, 1)))))
+        await booth.until(lambda: engine.ears)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert leaving.is_set() and not let_go.is_set()
+        let_go.set()
+        return owner
+
+    owner = asyncio.run(run())
+    assert sorted(name for name, _, _ in owner.files) == FILES
 
 
 def test_what_an_engine_raises_by_mistake_ends_the_sink_as_it_is(booth: Any, tmp_path: Path) -> None:
