@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-WATCHED = {"asgi", "sinks"}
+WATCHED = {"asgi", "sinks", "transcribe"}
 """Folders whose tests run event loops that must not wait for a disk, a lock or a socket."""
 
 

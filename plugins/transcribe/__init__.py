@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -98,8 +99,8 @@ async def plugin(
     }
     async with AsyncExitStack() as stack:
         try:
-            detector = detectors(vad_mode)
-            opener = _opener(engine)
+            detector = await asyncio.to_thread(detectors, vad_mode)  # this and the next one import
+            opener = await asyncio.to_thread(_opener, engine)
             options = _chosen(opener, engine, given)
             if "partial_s" in inspect.signature(opener).parameters:  # it decodes anew for each: none that nobody gets
                 options["partial_s"] = max(partial_s, SELDOM_S) if partials else 0
@@ -113,11 +114,14 @@ async def check(**options: Any) -> list[str]:
     """What is wrong with the plugin's options, a line each; for ``receiver check``. Makes no call."""
     engine = options["engine"]
     try:
-        detectors(options["vad_mode"])
-        given = _chosen(_opener(engine), engine, {name: options[name] for name in ENGINE_OPTIONS})
+        await asyncio.to_thread(detectors, options["vad_mode"])
+        opener = await asyncio.to_thread(_opener, engine)
+        given = _chosen(opener, engine, {name: options[name] for name in ENGINE_OPTIONS})
         inspects = _module(engine).check
         asked = inspect.signature(inspects).parameters
-        found = inspects(**{name: value for name, value in given.items() if name in asked})
+        found = await asyncio.to_thread(
+            inspects, **{name: value for name, value in given.items() if name in asked}
+        )  # some look at the disk, some at the network, and those are to be awaited
         return list(await found if inspect.isawaitable(found) else found)
     except ConfigError as error:
         return [str(error)]

@@ -30,6 +30,7 @@ PARTING_S = 0.25
 """How long a sink that is cancelled waits for the engine to let go: the files come before it is left behind."""
 
 STOPPED = "not transcribed in time"
+FAILED = "not transcribed, as the sink has failed"
 
 
 def transcription(engine: Engine, settings: Settings, detector: Callable[[], Detector]) -> Plugin:
@@ -50,7 +51,7 @@ def transcription(engine: Engine, settings: Settings, detector: Callable[[], Det
         try:
             running.result()
         except BaseException:
-            await call.close(STOPPED)
+            await call.close(FAILED)
             raise
         await call.close()
 

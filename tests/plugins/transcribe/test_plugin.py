@@ -242,6 +242,26 @@ def test_two_calls_at_once_have_a_transcript_each(booth: Any, tmp_path: Path) ->
         assert sum(line.end - line.start for line in lines) < len(side)
 
 
+def test_a_transcript_that_is_not_ready_in_time_is_told_as_far_as_it_is(booth: Any, tmp_path: Path) -> None:
+    engine = booth.Counting(places=1)
+    engine.trouble = lambda ear: asyncio.Event().wait() if engine.heard() else None
+    side = np.concatenate([booth.speech(0.9), booth.silence(0.9)] * 3)
+
+    @asynccontextmanager
+    async def plugin() -> AsyncIterator[Plugin]:
+        yield booth.plugin_of(engine)
+
+    with run_receiver(tmp_path, sinks={"words": {"use": plugin, "finish_timeout_s": 1}}) as server:
+        recorded = server.play((side, RATE), codec="L16", rate=RATE)
+    assert recorded.told["sinks"]["words"]["status"] == "cancelled"
+    assert [file["path"] for file in recorded.told["files"]] == ["transcript.jsonl", "transcript.vtt", "transcript.txt"]
+    assert all(file["bytes"] for file in recorded.told["files"])
+    first, rest = transcript.read(recorded.file("transcript.jsonl"))
+    assert first.error is None and rest.error == "not transcribed in time"
+    assert [note["data"].get("error") for note in recorded.annotations] == [None, "not transcribed in time"]
+    assert rest.end_s == 4.8  # to where somebody has spoken last
+
+
 @pytest.mark.parametrize(
     ("options", "key", "problem"),
     [

@@ -295,7 +295,7 @@ def test_what_an_engine_raises_by_mistake_ends_the_sink_as_it_is(booth: Any, tmp
     with pytest.raises(LookupError, match="a mistake of the engine's"):
         booth.transcribe(tmp_path, booth.frames("inbound", talk(booth, 0.9, 1)), engine)
     (line,) = transcript.read(tmp_path / "transcript.jsonl")
-    assert line.error == "not transcribed in time"
+    assert line.error == "not transcribed, as the sink has failed"
 
 
 def test_a_run_that_follows_one_that_failed_goes_on_in_its_files(booth: Any, tmp_path: Path) -> None:
