@@ -98,7 +98,7 @@ class Track:
 
     def abandon(self, why: str) -> None:
         """Say of which span there will be no transcript, if there is one. For when ``run`` was cancelled."""
-        if not self._waiting or self.reached_s is None:
+        if not self._waiting:
             return
         first, last = self._waiting[0], self._waiting[-1]
         if last.end > first.settled:

@@ -240,7 +240,7 @@ class Phone:
 
     async def hang_up(self) -> None:
         await self._send(event="stop")
-        await self._connection.wait_closed()
+        await self._connection.close()
 
     async def _send(self, **message: Any) -> None:
         await self._connection.send(json.dumps(message))

@@ -19,6 +19,7 @@ import pytest
 from receiver_plugins.transcribe import transcript
 from receiver_plugins.transcribe.engine import RATE
 from receiver_plugins.transcribe.settings import Settings
+from websockets.asyncio.server import ServerConnection, serve
 
 from receiver.config import Config
 from receiver.errors import ConfigError
@@ -239,7 +240,9 @@ def test_two_calls_at_once_have_a_transcript_each(booth: Any, tmp_path: Path) ->
         assert [line.utterance for line in lines] == [1, 2, 3]
         told = {f"{line.end - line.start} samples" for line in lines}
         assert {line.text for line in lines} == told
-        assert sum(line.end - line.start for line in lines) < len(side)
+        for line in lines:  # nothing is resampled at this rate: what was sent is what the engine was given
+            sent = side[line.start : line.end]
+            assert any(np.array_equal(sent, heard) for heard in engine.heard())
 
 
 def test_a_transcript_that_is_not_ready_in_time_is_told_as_far_as_it_is(booth: Any, tmp_path: Path) -> None:
@@ -260,6 +263,36 @@ def test_a_transcript_that_is_not_ready_in_time_is_told_as_far_as_it_is(booth: A
     assert first.error is None and rest.error == "not transcribed in time"
     assert [note["data"].get("error") for note in recorded.annotations] == [None, "not transcribed in time"]
     assert rest.end_s == 4.8  # to where somebody has spoken last
+
+
+def test_a_server_elsewhere_is_chosen_by_its_address_and_fed_every_sample(booth: Any, tmp_path: Path) -> None:
+    side = booth.sentence()
+    fed: list[int] = []
+
+    async def hear(connection: ServerConnection) -> None:
+        """As vosk-server answers: nothing to its configuration, a partial to audio, the text to the end."""
+        samples = 0
+        async for message in connection:
+            if isinstance(message, bytes):
+                samples += len(message) // 2
+                await connection.send(json.dumps({"partial": f"{samples}"}))
+            elif "eof" in message:
+                fed.append(samples)
+                word = {"word": "heard", "start": 0.1, "end": 0.5, "conf": 0.75}
+                await connection.send(json.dumps({"text": "heard", "result": [word]}))
+                return
+
+    async def run() -> Any:
+        async with serve(hear, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            words = {"use": "transcribe", "options": {"engine": "vosk_server", "url": url}}
+            async with running_receiver(tmp_path, sinks={"words": words}) as receiver:
+                return await receiver.play((side, RATE), codec="L16", rate=RATE)
+
+    recorded = asyncio.run(run())
+    (line,) = transcript.read(recorded.file("transcript.jsonl"))
+    assert line.text == "heard" and [word.confidence for word in line.words] == [0.75]
+    assert len(fed) == 1 and 3 * RATE <= fed[0] <= len(side)
 
 
 @pytest.mark.parametrize(
