@@ -72,7 +72,10 @@ class Cutter:
         return begun + self._cut(samples)
 
     def close(self) -> list[Utterance]:
-        """End the utterance here, if there is one: at the end of the track, or where it does not go on for now."""
+        """End the utterance here, if there is one: at the end of the track, or where it does not go on for now.
+
+        Speech that goes on with the next sample begins another at once.
+        """
         begun: list[Utterance] = []
         if len(self._rest):
             rest, self._rest = self._rest, _NOTHING
@@ -80,7 +83,6 @@ class Cutter:
             begun = self._decide(rest, self._detector(padded.tobytes()))
         self._end_utterance()
         self._forget(0)
-        self._run = 0
         return begun
 
     def _cut(self, samples: Int16Array) -> list[Utterance]:

@@ -22,7 +22,10 @@ MOST = RATE
 """Samples that an engine is given at a time: also behind a backlog it answers every second of speech."""
 
 QUIET_S = 5.0
-"""An utterance of which nothing has come for so long, by our clock, ends there: what it has is wanted by others."""
+"""An utterance of which nothing has come for so long, by our clock, gives its place to others, and is fed again."""
+
+AWAY_S = 10.0
+"""After so much more of that it ends where it is: somebody waits to read it."""
 
 FIRST_PAUSE_S = 0.5
 """How long a second failure on the same speech makes wait; it doubles. The first one is tried again at once."""
@@ -135,25 +138,25 @@ class Track:
             begun_at = utterance.settled
             try:
                 async with self._desk.engine.recognize() as recognition:
-                    await self._recognize(utterance, recognition)
+                    finished = await self._recognize(utterance, recognition)
             except EngineFailed as failure:
                 self._desk.figures.failures += 1
-                if utterance.done:
-                    break
+                finished = utterance.done
                 failures = 1 if utterance.settled > begun_at else failures + 1
-                if failures >= self._settings.attempts:
+                if not finished and failures >= self._settings.attempts:
                     await self._skip(utterance, str(failure))
                     return
+                pause_s = 0 if failures == 1 else min(FIRST_PAUSE_S * 2 ** (failures - 2), LAST_PAUSE_S)
+                await asyncio.sleep(0 if finished else pause_s)
             else:
-                break
-            finally:
-                self.starving = False
-            if failures > 1:
-                await asyncio.sleep(min(FIRST_PAUSE_S * 2 ** (failures - 2), LAST_PAUSE_S))
-        self._desk.figures.utterances += 1
+                if not finished:  # what has come while the place was given back is news as well
+                    await self._comes(AWAY_S)
+            if finished:
+                self._desk.figures.utterances += 1
+                return
 
-    async def _recognize(self, utterance: Utterance, recognition: Recognition) -> None:
-        """Feed what is not final, and then what comes, to its end."""
+    async def _recognize(self, utterance: Utterance, recognition: Recognition) -> bool:
+        """Feed what is not final, and then what comes, to its end; False: nothing more has come for too long."""
         base = fed = utterance.settled
         self._partial = ""
         while True:
@@ -164,20 +167,28 @@ class Track:
                 self._hear(utterance, base, heard)
             if utterance.over:
                 break
-            await self._more()
+            self._news.clear()
+            self.starving = True
+            self._moved()
+            try:
+                if not await self._comes(QUIET_S, close=False):
+                    return False
+            finally:
+                self.starving = False
         self._hear(utterance, base, await recognition.finish())
         self._settle(utterance, utterance.end)
+        return True
 
-    async def _more(self) -> None:
-        """Wait for more of an utterance that has a place of the engine's."""
-        self._news.clear()
-        self.starving = True
-        self._moved()
+    async def _comes(self, within_s: float, *, close: bool = True) -> bool:
+        """Wait for more of the utterance that is being spoken, or its end. False: that did not come in time."""
         try:
-            async with asyncio.timeout(QUIET_S):
+            async with asyncio.timeout(within_s):
                 await self._news.wait()
         except TimeoutError:
-            self._close()
+            if close:
+                self._close()
+            return False
+        return True
 
     async def _skip(self, utterance: Utterance, why: str) -> None:
         """Give up what is left of an utterance, also what has not been said yet."""

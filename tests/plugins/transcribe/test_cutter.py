@@ -167,6 +167,17 @@ def test_an_hour_without_audio_costs_no_more_than_a_second_and_ends_the_utteranc
     assert one.end == 3600 * RATE + len(talk)
 
 
+def test_speech_that_goes_on_behind_a_forced_end_is_the_next_utterance_from_its_first_sample() -> None:
+    one, samples = cutter(), track(0, 0.95)
+    for at in (0, 9600):
+        (utterance,) = one.put(at, samples[at : at + 9600])
+        begun = one.close()
+        assert begun == [] and utterance.over
+        assert (utterance.start, utterance.end) == (at, min(at + 9600, len(samples)))
+    (rest,) = [*one.put(len(samples), track(0, 0.03)), *one.close()]  # no more than a click, by itself
+    assert rest.start == len(samples)
+
+
 def test_numbers_go_on_where_they_are_told_to() -> None:
     assert [one.number for one in said(track(0.3, 0.3, 1, 0.3, 1), first=7)] == [7, 8]
 

@@ -254,6 +254,7 @@ def test_an_utterance_that_nothing_more_comes_of_ends_and_gives_its_place_back(
     booth: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(track_module, "QUIET_S", 0.05)
+    monkeypatch.setattr(track_module, "AWAY_S", 0.05)
     bench = Bench(booth)
     first, second = bench.run(
         lambda: bench.put(booth.speech(0.61)),
@@ -262,6 +263,29 @@ def test_an_utterance_that_nothing_more_comes_of_ends_and_gives_its_place_back(
     )
     assert first.end == second.start == round(0.61 * 8000)
     assert sum(map(len, bench.engine.heard())) == round(1.21 * RATE)
+
+
+def test_an_utterance_that_nothing_comes_of_for_a_while_lets_others_go_first_and_is_whole_later(
+    booth: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(track_module, "QUIET_S", 0.05)
+    bench = Bench(booth)
+    samples = booth.speech(1.2)
+
+    async def somebody_else() -> None:
+        async with bench.engine.recognize():
+            assert not bench.finals and not bench.track.starving
+
+    bench.engine.places = 1
+    (line,) = bench.run(
+        lambda: bench.put(samples[:9600]),
+        lambda: booth.until(lambda: bench.engine.ears and bench.engine.ears[0].count),
+        somebody_else,
+        lambda: bench.put(samples[9600:]),
+    )
+    assert line.text == f"{len(samples)} samples"
+    assert [np.array_equal(heard, samples) for heard in bench.engine.heard()] == [True]
+    assert bench.desk.figures.failures == 0 and bench.desk.figures.utterances == 1
 
 
 def test_whoever_keeps_audio_back_is_told_that_a_place_waits_for_it(booth: Any) -> None:
