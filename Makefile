@@ -18,7 +18,7 @@ BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 TESTED := $(VENV)/.tested
 SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc' -not -name '.*' 2>/dev/null)
-SYSTEM_PACKAGES = jq libopus0 sox
+SYSTEM_PACKAGES = jq libopus0 sox systemd
 export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -83,13 +83,15 @@ fuzz: $(READY) ## feed what reads peers' bytes with anything, FUZZ_RUNS times, g
 conformance: $(READY) ## run the Autobahn test suite against the listener (needs a Python 2.7; says so where there is none)
 	@$(BIN)/python conformance/run.py
 
+COMPILE = pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+
 lock: $(READY) ## resolve the dependencies anew, and write their hashes
 	@$(BIN)/python -m pip install --quiet --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-	    --extra opus --extra g722 --extra plot --extra faster-whisper --group dev \
+	@$(BIN)/uv $(COMPILE) --extra opus --extra g722 --extra plot --extra faster-whisper --group dev \
 	    --output-file requirements/dev.txt pyproject.toml
-	@echo "requirements/dev.txt is written; make test sets it up."
+	@$(BIN)/uv $(COMPILE) --group tools --output-file requirements/tools.txt
+	@echo "requirements/*.txt are written; make test and make security set them up."
 
 clean: ## remove the environment and what tools left behind
 	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.*
