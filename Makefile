@@ -16,14 +16,20 @@ PYTEST_ARGS ?=
 
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
+TOOLS ?= .venv-tools
+TOOLS_BIN := $(abspath $(TOOLS))/bin
+TOOLS_READY := $(TOOLS)/.ready
 TESTED := $(VENV)/.tested
 SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc' -not -name '.*' 2>/dev/null)
+# What is shipped, or copied from; and with it the programs for developers, which may start others.
+SHIPPED = receiver plugins examples
+SCANNED = $(SHIPPED) benchmarks conformance fuzzing
 SYSTEM_PACKAGES = jq libopus0 sox systemd
 export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system check format bench fuzz conformance lock clean
+.PHONY: help setup demo test test-system check security format bench fuzz conformance release lock clean
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
@@ -64,6 +70,16 @@ check: $(READY) ## format, lint, types, import contracts, coverage
 $(TESTED): $(SOURCES) pyproject.toml
 	@$(MAKE) test PYTEST_ARGS=
 
+# Nothing is sent anywhere: the rules are ours, and neither metrics nor newer versions are asked for.
+security: export SEMGREP_SEND_METRICS = off
+security: export SEMGREP_ENABLE_VERSION_CHECK = 0
+security: $(TOOLS_READY) ## bandit, semgrep with the rules in checks/, and zizmor for the workflows
+	@echo "bandit"; $(TOOLS_BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive $(SHIPPED)
+	@echo "semgrep"; PATH=$(TOOLS_BIN):$$PATH semgrep scan --test --config checks/rules.yml checks/rules.py 2>&1 \
+	    | { said=$$(cat); echo "$$said" | grep 'All tests passed' || { echo "$$said"; exit 1; }; }
+	@PATH=$(TOOLS_BIN):$$PATH semgrep scan --error --quiet --metrics off --config checks/rules.yml $(SCANNED)
+	@echo "zizmor"; $(TOOLS_BIN)/zizmor --offline --quiet --no-progress .github
+
 format: $(READY) ## put the code into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -83,6 +99,9 @@ fuzz: $(READY) ## feed what reads peers' bytes with anything, FUZZ_RUNS times, g
 conformance: $(READY) ## run the Autobahn test suite against the listener (needs a Python 2.7; says so where there is none)
 	@$(BIN)/python conformance/run.py
 
+release: $(READY) $(TOOLS_READY) ## build sdist and wheel, try them in a clean environment, list what they stand on
+	@scripts/release.sh $(BIN) $(TOOLS_BIN)
+
 COMPILE = pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
@@ -100,18 +119,31 @@ clean: ## remove the environment and what tools left behind
 
 NEW_ENOUGH = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# A Python that is new enough, as $$found.
+define find_python
+set -e; found=; \
+for python in $(or $(PYTHON),$(PYTHONS)); do \
+    if $$python -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then found=$$python; break; fi; \
+done; \
+if [ -z "$$found" ]; then \
+    echo "Python 3.11 or newer, with venv, is needed; tried: $(or $(PYTHON),$(PYTHONS))." >&2; \
+    echo "On Debian: apt-get install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.13 ..." >&2; \
+    exit 1; \
+fi
+endef
+
 $(READY): requirements/dev.txt pyproject.toml
-	@set -e; found=; \
-	for python in $(or $(PYTHON),$(PYTHONS)); do \
-	    if $$python -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then found=$$python; break; fi; \
-	done; \
-	if [ -z "$$found" ]; then \
-	    echo "Python 3.11 or newer, with venv, is needed; tried: $(or $(PYTHON),$(PYTHONS))." >&2; \
-	    echo "On Debian: apt-get install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.13 ..." >&2; \
-	    exit 1; \
-	fi; \
+	@$(find_python); \
 	echo "Setting up $(VENV) with $$($$found --version) ..."; \
 	$$found -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# An environment of their own, as some of these programs want other versions of what the server stands on.
+$(TOOLS_READY): requirements/tools.txt
+	@$(find_python); \
+	echo "Setting up $(TOOLS) with $$($$found --version) ..."; \
+	$$found -m venv --clear $(TOOLS)
+	@$(TOOLS_BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/tools.txt
 	@touch $@
