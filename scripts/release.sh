@@ -52,6 +52,7 @@ cd - >/dev/null
 echo "== what it stands on, as locked"
 "$tools/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
     --no-emit-index-url --constraint requirements/dev.txt --output-file "$work/runtime.txt" pyproject.toml
-"$tools/cyclonedx-py" requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+# The warning it has is that a list of requirements does not say who needs which.
+PYTHONWARNINGS=ignore "$tools/cyclonedx-py" requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
     --output-file "dist/media-stream-receiver-$version.cdx.json" "$work/runtime.txt"
 (cd dist && sha256sum -- * >"$work/SHA256SUMS" && mv "$work/SHA256SUMS" . && sha256sum --check SHA256SUMS)
