@@ -24,7 +24,7 @@ SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc
 # What is shipped, or copied from; and with it the programs for developers, which may start others.
 SHIPPED = receiver plugins examples
 SCANNED = $(SHIPPED) benchmarks conformance fuzzing
-SYSTEM_PACKAGES = jq libopus0 sox systemd
+SYSTEM_PACKAGES = jq libopus0 sox strace systemd
 export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

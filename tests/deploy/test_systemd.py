@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,10 @@ def expanded(text: str, folder: Path, instance: str) -> str:
 
 
 @contextmanager
-def started(unit: str, folder: Path, instance: str = "", **more: str) -> Iterator[subprocess.Popen[str]]:
-    """The unit's command with the unit's environment, in the unit's working directory, on free ports."""
+def started(
+    unit: str, folder: Path, instance: str = "", below: Sequence[str] = (), **more: str
+) -> Iterator[subprocess.Popen[str]]:
+    """The unit's command with the unit's environment, in the unit's working directory; ``below`` another program."""
     (command,) = values(unit, "ExecStart")
     (place,) = values(unit, "WorkingDirectory")
     (token,) = values(unit, "LoadCredential")
@@ -58,7 +60,7 @@ def started(unit: str, folder: Path, instance: str = "", **more: str) -> Iterato
     environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
     environment |= dict(expanded(text, folder, instance).split("=", 1) for text in values(unit, "Environment"))
     assert command.startswith(f"{COMMAND} ")
-    words = [str(Path(sys.executable).with_name("receiver")), *shlex.split(command)[1:]]
+    words = [*below, str(Path(sys.executable).with_name("receiver")), *shlex.split(command)[1:]]
     with subprocess.Popen(
         words, cwd=expanded(place, folder, instance), env={**environment, **more}, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -190,6 +192,33 @@ def test_systemd_finds_little_that_the_units_leave_open(installed: Path, unit: s
     arguments = ("security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE}")
     told = systemd("systemd-analyze", *arguments, str(installed / unit), folder=installed)
     assert "Overall exposure level" in told
+
+
+def calls_of(name: str, folder: Path) -> set[str]:
+    """The system calls that systemd means by a set of theirs."""
+    told = systemd("systemd-analyze", "syscall-filter", "--no-pager", name, folder=folder)
+    found = set(re.findall(r"^ {4}([a-z_0-9@-]+)$", told, re.MULTILINE))
+    nested = {each for each in found if each.startswith("@")}
+    return (found - nested).union(*(calls_of(each, folder) for each in nested))
+
+
+@pytest.mark.system
+def test_a_call_is_recorded_with_the_system_calls_that_the_units_allow(tmp_path: Path) -> None:
+    """From the start to the exit, also those of the libraries, as strace sees them."""
+    filters = values("receiver.service", "SystemCallFilter")
+    allowed = calls_of("@default", tmp_path).union(
+        *(calls_of(name, tmp_path) for name in filters if not name.startswith("~"))
+    )
+    allowed -= set().union(*(calls_of(name[1:], tmp_path) for name in filters if name.startswith("~")))
+    trace = tmp_path / "trace"
+    below = (shutil.which("strace") or "strace", "-D", "-f", "-qq", "-o", str(trace))
+    ports = {"RECEIVER__SERVER__PORT": "0", "RECEIVER__MANAGEMENT__PORT": "0"}
+    with started("receiver.service", tmp_path, below=below, **ports, **QUICK) as process:
+        assert call(line(process, "listening")).ok
+        stopped("receiver.service", process)
+    used = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
+    assert {"prlimit64", "rename", "socketpair"} <= used and "chown" not in allowed
+    assert used <= allowed, used - allowed
 
 
 @pytest.mark.system
