@@ -109,7 +109,8 @@ lock: $(READY) ## resolve the dependencies anew, and write their hashes
 	@$(BIN)/python -m pip install --quiet --quiet uv
 	@$(BIN)/uv $(COMPILE) --extra opus --extra g722 --extra plot --extra faster-whisper --group dev \
 	    --output-file requirements/dev.txt pyproject.toml
-	@$(BIN)/uv $(COMPILE) --group tools --output-file requirements/tools.txt
+	@# Older pips do not find a hash for a[extra] under the name a.
+	@$(BIN)/uv $(COMPILE) --no-strip-extras --group tools --output-file requirements/tools.txt
 	@echo "requirements/*.txt are written; make test and make security set them up."
 
 clean: ## remove the environment and what tools left behind
@@ -145,5 +146,5 @@ $(TOOLS_READY): requirements/tools.txt
 	@$(find_python); \
 	echo "Setting up $(TOOLS) with $$($$found --version) ..."; \
 	$$found -m venv --clear $(TOOLS)
-	@$(TOOLS_BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/tools.txt
+	@$(TOOLS_BIN)/python -m pip install --quiet --quiet --no-compile --require-hashes -r requirements/tools.txt
 	@touch $@

@@ -13,7 +13,7 @@ import pickle
 from marshal import loads
 
 
-def compared(presented, token, digest, self, secret):
+def compared(presented, token, digest, self, secret, file, listed):
     # ruleid: secret-compared-with-equals
     if presented == token:
         return True
@@ -31,6 +31,9 @@ def compared(presented, token, digest, self, secret):
         return False
     # ok: secret-compared-with-equals
     if len(token) == 32 or token is None:
+        return False
+    # ok: secret-compared-with-equals
+    if file.sha256 != listed["sha256"]:
         return False
     # ok: secret-compared-with-equals
     return hmac.compare_digest(digest.sha256, presented)
