@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,9 +65,7 @@ async def plugin(
 
     async def sink(stream: Stream, events: AsyncIterator[Event]) -> None:
         if stream in begun:  # it has failed, and is started again: what there is becomes a file segment of its own
-            for wav in await asyncio.to_thread(_complete, stream):
-                if encoder is None:  # else it is encoded at the end, with the others
-                    declare(stream, wav)
+            await asyncio.to_thread(_complete, stream, tell=encoder is None)
         begun.add(stream)
         tracks = Tracks(stream.directory)
         try:
@@ -76,23 +74,27 @@ async def plugin(
             closed = tracks.close()
         for done in closed:
             await asyncio.wrap_future(done)
-        made, problem = await asyncio.to_thread(lay_out, stream, tracks.paths(), layout)
-        if encoder is not None:
-            made += await asyncio.to_thread(left_over, stream, made)  # of a call of this sink that has failed
-        problems = await _in_pool(pool, encoder, stream, made)
+        made, problem = await asyncio.to_thread(made_of, stream, tracks.paths())
+        problems = await _in_pool(pool, encoder, stream, made) if encoder is not None else []
         if problem is not None:
             raise problem
         if problems:
             raise _together(problems)
 
+    def made_of(stream: Stream, parts: list[Path]) -> tuple[list[Path], Exception | None]:
+        """The WAV files of a stream, declared if that is what they stay, and why one is missing."""
+        made, problem = lay_out(stream, parts, layout)
+        if encoder is not None:
+            return made + left_over(stream, made), problem  # of a call of this sink that has failed
+        _declare(stream, made)
+        return made, problem
+
     def recover(stream: Stream) -> None:
         nonlocal spent_s
-        made, problem = lay_out(stream, sorted(stream.directory.glob(f"*.wav{PART}")), layout)
-        if encoder is not None:
-            made += left_over(stream, made)
-        begun = monotonic()
-        problems = _finish(encoder, stream, made, lambda: spent_s > RECOVERY_S)
-        spent_s += monotonic() - begun
+        made, problem = made_of(stream, sorted(stream.directory.glob(f"*.wav{PART}")))
+        at = monotonic()
+        problems = encoder.finish(stream, made, lambda: spent_s > RECOVERY_S) if encoder is not None else []
+        spent_s += monotonic() - at
         _declare_again(stream)
         if problem is not None:
             raise problem
@@ -131,35 +133,32 @@ def _problems(encoding: Encoding, bitrate_kbps: Bitrate | None, encoders: int) -
         yield "encoders", f"must be 1 to {MAX_ENCODERS}"
 
 
-def _complete(stream: Stream) -> list[Path]:
-    return [complete(part, stream.format.rate) for part in sorted(stream.directory.glob(f"*.wav{PART}"))]
+def _complete(stream: Stream, *, tell: bool) -> None:
+    """End the files of a call of the sink that has failed. Where they are to be encoded, that is told later."""
+    for part in sorted(stream.directory.glob(f"*.wav{PART}")):
+        wav = complete(part, stream.format.rate)
+        if tell:
+            declare(stream, wav)
 
 
-async def _in_pool(
-    pool: ThreadPoolExecutor, encoder: Encoder | None, stream: Stream, wavs: list[Path]
-) -> list[NotEncoded]:
+async def _in_pool(pool: ThreadPoolExecutor, encoder: Encoder, stream: Stream, wavs: list[Path]) -> list[NotEncoded]:
     """Encode and declare, in a thread of the pool. Where this is cancelled, what is not done stays WAV."""
     stopped = threading.Event()
-    if encoder is None or not wavs:
-        return _finish(None, stream, wavs, stopped.is_set)
     job = pool.submit(encoder.finish, stream, wavs, stopped.is_set)
     try:
         return await asyncio.shield(asyncio.wrap_future(job))
     except asyncio.CancelledError:
         stopped.set()
         if job.cancel():
-            _finish(None, stream, wavs, stopped.is_set)
+            await asyncio.to_thread(_declare, stream, wavs)
         else:  # it comes to its end with the block that it is at
             await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
         raise
 
 
-def _finish(encoder: Encoder | None, stream: Stream, wavs: list[Path], stopped: Callable[[], bool]) -> list[NotEncoded]:
-    if encoder is not None:
-        return encoder.finish(stream, wavs, stopped)
+def _declare(stream: Stream, wavs: list[Path]) -> None:
     for wav in wavs:
         declare(stream, wav)
-    return []
 
 
 def _declare_again(stream: Stream) -> None:
