@@ -20,11 +20,14 @@ TOOLS ?= .venv-tools
 TOOLS_BIN := $(abspath $(TOOLS))/bin
 TOOLS_READY := $(TOOLS)/.ready
 TESTED := $(VENV)/.tested
+SYSTEM := $(VENV)/.system
 SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc' -not -name '.*' 2>/dev/null)
 # What is shipped, or copied from; and with it the programs for developers, which may start others.
 SHIPPED = receiver plugins examples
 SCANNED = $(SHIPPED) benchmarks conformance fuzzing
 SYSTEM_PACKAGES = jq libopus0 sox strace systemd
+# Of these only the programs are wanted: they are unpacked into $(VENV)/debian, as installing would start them.
+DAEMONS = caddy nginx prometheus
 export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -55,7 +58,21 @@ test-system: $(READY) ## install what else tests want (Debian packages), and run
 	    $$sudo apt-get update -qq && \
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
+	@$(MAKE) --silent $(SYSTEM)
 	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+$(SYSTEM): $(READY) requirements/system.txt
+	@$(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/system.txt
+	@rm -rf $(VENV)/debian && mkdir -p $(VENV)/debian && cd $(VENV)/debian && \
+	if command -v apt-get >/dev/null; then \
+	    echo "Unpacking" $(DAEMONS) "..."; \
+	    fetch="apt-get download -qq -o APT::Sandbox::User=root $(DAEMONS)"; \
+	    $$fetch 2>/dev/null || { $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq && $$fetch; }; \
+	    for package in *.deb; do dpkg -x $$package . && rm $$package; done; \
+	else \
+	    echo "Please install these yourself: $(DAEMONS)" >&2; \
+	fi
+	@touch $@
 
 check: $(READY) ## format, lint, types, import contracts, coverage
 	@echo "Format"; $(BIN)/ruff format --check --quiet .
@@ -102,16 +119,20 @@ conformance: $(READY) ## run the Autobahn test suite against the listener (needs
 release: $(READY) $(TOOLS_READY) ## build sdist and wheel, try them in a clean environment, list what they stand on
 	@scripts/release.sh $(BIN) $(TOOLS_BIN)
 
-COMPILE = pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade \
+    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
+# image.txt is what the image runs, and build.txt what makes its wheel; system.txt is for make test-system.
 lock: $(READY) ## resolve the dependencies anew, and write their hashes
 	@$(BIN)/python -m pip install --quiet --quiet uv
-	@$(BIN)/uv $(COMPILE) --extra opus --extra g722 --extra plot --extra faster-whisper --group dev \
+	@$(LOCK) --python-version 3.11 --extra opus --extra g722 --extra plot --extra faster-whisper --group dev \
 	    --output-file requirements/dev.txt pyproject.toml
 	@# Older pips do not find a hash for a[extra] under the name a.
-	@$(BIN)/uv $(COMPILE) --no-strip-extras --group tools --output-file requirements/tools.txt
-	@echo "requirements/*.txt are written; make test and make security set them up."
+	@$(LOCK) --python-version 3.11 --no-strip-extras --group tools --output-file requirements/tools.txt
+	@$(LOCK) --python-version 3.13 --extra g722 --extra transcribe --output-file requirements/image.txt pyproject.toml
+	@$(LOCK) --python-version 3.13 --group build --output-file requirements/build.txt
+	@$(LOCK) --python-version 3.11 --group system --output-file requirements/system.txt
+	@echo "requirements/*.txt are written; make test, make security and make test-system set them up."
 
 clean: ## remove the environment and what tools left behind
 	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.*

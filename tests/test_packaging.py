@@ -101,17 +101,25 @@ def test_the_version_is_the_changelogs_and_the_installed_one() -> None:
     assert headings[0] == PROJECT["version"] == version("media-stream-receiver")
 
 
-def test_the_lock_pins_everything_by_hash_and_names_no_index() -> None:
-    lock = (ROOT / "requirements" / "dev.txt").read_text()
+@pytest.mark.parametrize("name", ["dev", "image", "build", "system", "tools"])
+def test_every_lock_pins_everything_by_hash_and_names_no_index(name: str) -> None:
+    lock = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert not re.search(r"https?://|file:|--(extra-)?index|--find-links", lock)
     pins = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
-    assert all("==" in line and line.endswith("\\") for line in pins)
+    assert pins and all("==" in line and line.endswith("\\") for line in pins)
     locked = {line.partition("==")[0] for line in pins}
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    direct = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["opus"] + groups["dev"]
-    for requirement in direct:
-        name = re.match(r"[A-Za-z0-9_.-]+", requirement)
-        assert name is not None and name[0].lower() in locked
+    extras = PROJECT["optional-dependencies"]
+    direct = {
+        "dev": [*PROJECT["dependencies"], *extras["opus"], *groups["dev"]],
+        "image": [*PROJECT["dependencies"], *extras["g722"], *extras["transcribe"]],
+        "build": groups["build"],
+        "system": groups["system"],
+        "tools": groups["tools"],
+    }
+    for requirement in direct[name]:
+        found = re.match(r"[A-Za-z0-9_.-]+", requirement)
+        assert found is not None and found[0].lower() in locked
 
 
 @pytest.mark.parametrize("folder", ["receiver", "plugins"])
