@@ -131,6 +131,30 @@ def test_over_tls_a_bad_request_is_answered_and_a_silent_peer_is_closed(running:
     asyncio.run(main())
 
 
+@pytest.mark.blocks
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_over_tls_there_are_no_figures_and_no_word_about_what_runs_here(
+    running: Callable[..., Any], version: ssl.TLSVersion
+) -> None:
+    async def main() -> None:
+        context = client()
+        context.minimum_version = context.maximum_version = version
+        async with running(server={"tls": TLS}) as server:
+            host, _, port = server.public.rpartition(":")
+            for path, status in (("/metrics", 404), ("/api/streams", 404), ("/debug", 404), ("/livez", 200)):
+                reader, writer = await asyncio.open_connection(
+                    host, int(port), ssl=context, server_hostname="localhost"
+                )
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                async with asyncio.timeout(20):
+                    head = (await reader.read()).partition(b"\r\n\r\n")[0].lower()
+                assert head.startswith(b"http/1.1 %d " % status), path
+                assert b"\r\nserver:" not in head and b"uvicorn" not in head
+                writer.transport.abort()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("certificate", "key", "named", "problem"),
     [
