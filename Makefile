@@ -14,6 +14,9 @@ FUZZ_RUNS ?= 1000000
 # Extra arguments for pytest, e.g. make test PYTEST_ARGS="tests/media -x"
 PYTEST_ARGS ?=
 
+# Processes that share the tests. Most of the time tests wait for something.
+PYTEST_PROCESSES ?= 3
+
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 TOOLS ?= .venv-tools
@@ -46,7 +49,7 @@ demo: $(READY) ## receive a call, without an account or a telephone
 
 test: $(READY) ## run the tests that need packages from PyPI only
 	@rm -f $(TESTED) $(COVERAGE_FILE) $(COVERAGE_FILE).*
-	@$(BIN)/coverage run -m pytest -m "not system" $(PYTEST_ARGS)
+	@$(BIN)/coverage run -m pytest -n $(PYTEST_PROCESSES) --dist loadfile -m "not system" $(PYTEST_ARGS)
 	@test -n "$(PYTEST_ARGS)" || touch $(TESTED)
 
 test-system: $(READY) ## install what else tests want (Debian packages), and run those
