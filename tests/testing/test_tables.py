@@ -73,6 +73,7 @@ def test_variables_of_whoever_runs_the_tests_change_nothing(monkeypatch: pytest.
         (my_sink, f"handed:{my_sink}"),
         ({"use": plugin, "options": {"loud": 0.8}}, f"handed:{plugin}"),
     ],
+    ids=["a name", "a path", "a table", "a function", "a plugin with options"],
 )
 def test_a_sink_is_a_use_a_table_or_the_object_itself(sink: Any, use: str) -> None:
     made = config({"mine": sink}).sinks["mine"]
