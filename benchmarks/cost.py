@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py                                   # this server, 400 one-track streams, about 15 s
     python benchmarks/cost.py receiver floor job --streams 200 800 --seconds 8
-    python benchmarks/cost.py receiver --streams 100 --tracks 2 --set server.latency_ms=100
+    python benchmarks/cost.py receiver --streams 100 --tracks 2 --set server.latency_ms=20
 
 A process's id is printed before its load begins, for a profiler.
 """
