@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import soundfile
-
 Encoding = Literal["wav", "flac", "opus", "mp3"]
 Bitrate = Literal[32, 48, 64, 96, 128]
 
@@ -16,6 +14,14 @@ NARROW_KBPS, WIDE_KBPS = 32, 64
 
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # RFC 6716, section 2.1.3
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # of MPEG-1, MPEG-2 and MPEG-2.5
+
+
+class NotEncoded(Exception):
+    """A file stays WAV, and why. Nothing of it is lost."""
+
+
+class Stopped(NotEncoded):
+    """It is to be done another time."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Codec:
     @property
     def available(self) -> bool:
         """Whether the libsndfile of this process can write it."""
+        import soundfile  # not for who records WAV alone: it takes a tenth of a start
+
         return bool(soundfile.check_format(self.container, self.subtype))
 
     def rate(self, rate: int) -> int:

@@ -13,19 +13,12 @@ import soundfile
 from receiver.sinks import Stream
 
 from .audio_file import AudioFile
-from .codec import Codec
+from .codec import Codec, NotEncoded, Stopped
 from .format import PART, publish
+from .layout import declare
 from .source import Source
 from .tags import tags
 from .verification import difference
-
-
-class NotEncoded(Exception):
-    """A file stays WAV, and why. Nothing of it is lost."""
-
-
-class Stopped(NotEncoded):
-    """It is to be done another time."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +114,3 @@ class Encoder:
             for block in source.ints() if codec.lossless else source.floats(rate):
                 check()
                 file.write(block)
-
-
-def declare(stream: Stream, wav: Path) -> None:
-    """List a WAV file among the stream's."""
-    stream.add_file(wav, kind="audio", media_type="audio/wav")

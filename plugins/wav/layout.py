@@ -58,3 +58,8 @@ def _existing(file: Path) -> Path | None:
 
 def _there(files: list[Path]) -> list[Path]:
     return [file for file in files if file.exists()]
+
+
+def declare(stream: Stream, wav: Path) -> None:
+    """List a WAV file among the stream's."""
+    stream.add_file(wav, kind="audio", media_type="audio/wav")

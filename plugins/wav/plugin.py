@@ -15,24 +15,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 from weakref import WeakSet
-
-import soundfile
 
 from receiver.errors import ConfigError
 from receiver.events import Event
 from receiver.sinks import Plugin, Stream, each
 
-from .codec import CODECS, Bitrate, Encoding
-from .encoder import Encoder, NotEncoded, Stopped, declare
+from .codec import CODECS, Bitrate, Encoding, NotEncoded, Stopped
 from .format import HEADER_BYTES, PART, complete
-from .layout import Layout, lay_out, left_over
+from .layout import Layout, declare, lay_out, left_over
 from .tracks import Tracks
 
 RECOVERY_S = 30.0
 """How long a start encodes what an earlier run has left. It delays the start; the rest is the next start's."""
 
 MAX_ENCODERS = 64
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 log = logging.getLogger("receiver.plugins.wav")
 
@@ -58,7 +59,11 @@ async def plugin(
     """
     for option, problem in _problems(encoding, bitrate_kbps, encoders):
         raise ConfigError(f"options.{option}", problem)
-    encoder = None if encoding == "wav" else Encoder(CODECS[encoding], bitrate_kbps, keep_wav)
+    encoder: Encoder | None = None
+    if encoding != "wav":
+        from .encoder import Encoder  # soundfile takes a tenth of a start, and who records WAV alone does without
+
+        encoder = Encoder(CODECS[encoding], bitrate_kbps, keep_wav)
     pool = ThreadPoolExecutor(encoders, "wav encoder")
     spent_s = 0.0
     begun: WeakSet[Stream] = WeakSet()
@@ -125,6 +130,8 @@ def _problems(encoding: Encoding, bitrate_kbps: Bitrate | None, encoders: int) -
     codec = CODECS.get(encoding)
     if codec is not None and not codec.available:
         there = ", ".join(["wav", *(name for name, other in CODECS.items() if other.available)])
+        import soundfile
+
         version = soundfile.__libsndfile_version__
         yield "encoding", f"libsndfile {version} cannot write {encoding}; it can write: {there}"
     if bitrate_kbps is not None and (codec is None or codec.lossless):

@@ -36,11 +36,9 @@ tell("watching")
 
 
 def worker() -> int:
-    """The one process that this one has started."""
-    children = [
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    ]
-    (child,) = children
+    """The one worker that this process has started; other tests may have left processes of other kinds."""
+    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    (child,) = [int(pid) for pid in children if b"receiver_plugins" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return child
 
 
