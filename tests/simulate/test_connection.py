@@ -101,16 +101,16 @@ def test_paced_messages_are_never_early(call: Call) -> None:
 
     async def handler(connection: ServerConnection) -> None:
         clock = asyncio.get_running_loop().time
+        begun = clock()  # nothing has been sent yet; the first message itself may be held up on its way
         async for message in connection:
             body = json.loads(message)
             if body["event"] == "media":
-                arrived.append((clock(), int(body["media"]["timestamp"]) / 1000))
+                arrived.append((clock() - begun, int(body["media"]["timestamp"]) / 1000))
 
     outcome = make(call, handler, speed=4)
-    first = arrived[0][0]
     assert len(arrived) == 200
-    # Every one is due by the call's beginning, not by the message before; 5 ms for the first one's own journey.
-    assert all(at - first >= position / 4 - 0.005 for at, position in arrived)
+    # Every one is due by the call's beginning, not by the message before.
+    assert all(after >= position / 4 for after, position in arrived)
     assert outcome.seconds >= 0.5 and outcome.worst_late_s > 0
 
 
