@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +113,7 @@ def receiver(
     server = Server("receiver", [], port, folder, token)
     with contextlib.ExitStack() as stack:
         for number in range(processes):
-            management = free_port()
+            management = free_port(besides={port, *server.management})
             tables: dict[str, dict[str, object]] = {
                 "server": {"host": "127.0.0.1", "port": port, "shutdown_delay_s": 0},
                 "management": {"port": management},
@@ -138,10 +138,13 @@ def receiver(
         yield server
 
 
-def free_port() -> int:
-    """One that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def free_port(besides: Container[int] = ()) -> int:
+    """One that nobody listens on just now, and none of ``besides``, which somebody will."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = int(server.getsockname()[1])
+        if port not in besides:
+            return port
 
 
 @contextmanager

@@ -84,6 +84,7 @@ class Recordings(Table):
 
     directory: FilePath = Path("recordings")
     path: Annotated[str, AfterValidator(check_recordings_path)] = "{date}/{stream_id}"
+    sync_ms: Annotated[int, Field(ge=0, le=60_000)] = 500
 
 
 class Captures(Table):

@@ -7,6 +7,8 @@ milliseconds, and when hundreds of streams begin at once, those that are there a
 
 What may wait is bounded in bytes over the process: beyond that, ``append`` raises, since a disk that has fallen so far
 behind does not get better by being given more.
+
+A file that cannot be written is over, and says so; whoever appends goes on in another one, once there is room again.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import atexit
 import errno
 import os
 import threading
+import time
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,6 +32,10 @@ ROUND_S = 0.02  # a wake-up per write would cost more than the write; promise 2 
 ENTRY_BYTES = 200  # what a queued piece costs beside its bytes: the view, the array behind it, the place in the list
 MAKERS = 4  # threads that make files: more than one, because what each of them does is wait for the disk
 RELEASE_BYTES = 2**20  # written bytes are released in such portions within a round: a slow disk makes rounds long
+TROUBLE_S = 5.0  # a failure counts so long, whatever works beside it: who asks once a second is to see it
+
+NAMES = frozenset({errno.EEXIST, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+"""Errors that are about a path, and say nothing about the disk."""
 
 Data = bytes | memoryview | npt.NDArray[Any]
 
@@ -39,15 +47,17 @@ class FileError(OSError):
 class File:
     """A file that is only appended to. One thread at a time appends; any thread may close.
 
-    ``size`` counts the bytes appended, holes included, written or not. ``error`` is what went wrong, once it has: from
-    then on nothing is taken or written, and what is on disk stays as it is.
+    ``size`` counts the bytes appended, holes included, written or not; ``landed`` those that the kernel has taken.
+    ``error`` is what went wrong, once it has: from then on nothing is taken or written, ``landed`` is final with the
+    next round of the writer, and the file ends there.
     """
 
-    __slots__ = ("_cost", "_descriptor", "_path", "_pieces", "_queued", "_writing", "done", "error", "size")
+    __slots__ = ("_cost", "_descriptor", "_path", "_pieces", "_queued", "_writing", "done", "error", "landed", "size")
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
         self._path = os.fspath(path)  # a Path takes four times as much
         self.size = 0
+        self.landed = 0
         self.error: FileError | None = None
         self.done: Future[int] | None = None
         self._descriptor = descriptor
@@ -69,8 +79,8 @@ class File:
     def append(self, data: Data) -> None:
         """Queue bytes, C-contiguous and not changed afterwards: they are kept by reference. Never waits.
 
-        Raises FileError where this file's opening or writing failed, or where the process has too much queued already;
-        ValueError after ``close``.
+        Raises FileError where this file's opening or writing failed, and, with errno ENOBUFS, where the process has too
+        much queued already: this is not taken then, what comes later may be. ValueError after ``close``.
         """
         size = len(data) if isinstance(data, bytes) else data.nbytes
         cost = size + ENTRY_BYTES
@@ -78,7 +88,9 @@ class File:
             if self.error is not None or self.done is not None:
                 self._refuse()
             if _writer.queued + cost > _writer.limit:
-                raise FileError(errno.ENOBUFS, f"the disk is {_writer.queued} bytes behind", self._path)
+                problem = FileError(errno.ENOBUFS, f"the disk is {_writer.queued} bytes behind", self._path)
+                _writer.failed(problem)
+                raise problem
             _writer.queued += cost
             self._cost += cost
             self._pieces.append(data)
@@ -140,17 +152,31 @@ class File:
 
     def _write(self, descriptor: int, pieces: list[Data | int]) -> None:
         if len(pieces) == 1 and not isinstance(pieces[0], int):
-            _write_all(descriptor, pieces[0])
+            self._write_all(descriptor, pieces[0])
             return
         run: list[Data] = []
         for piece in pieces:
             if isinstance(piece, int):
-                _write_run(descriptor, run)
+                self._write_run(descriptor, run)
                 run.clear()
                 os.lseek(descriptor, piece, os.SEEK_CUR)
+                self.landed += piece
             else:
                 run.append(piece)
-        _write_run(descriptor, run)
+        self._write_run(descriptor, run)
+
+    def _write_run(self, descriptor: int, run: list[Data]) -> None:
+        if run:
+            self._write_all(descriptor, run[0] if len(run) == 1 else b"".join(run))
+
+    def _write_all(self, descriptor: int, data: Data) -> None:
+        size = len(data) if isinstance(data, bytes) else data.nbytes
+        written = os.write(descriptor, data)
+        self.landed += written
+        while written < size:
+            more = os.write(descriptor, memoryview(data).cast("B")[written:])
+            self.landed += more
+            written += more
 
     def _end(self) -> None:
         """Close, as the last thing that the writer does with this file."""
@@ -160,24 +186,16 @@ class File:
             with open(self._descriptor, "wb", buffering=0) as file:
                 if self.error is None:
                     file.truncate()  # to where it stands: a hole at the end becomes part of it
+                else:
+                    with suppress(OSError):  # there is an error already
+                        file.truncate()
         except OSError as problem:
             self._fail(problem)
 
     def _fail(self, problem: Exception) -> None:
         number, reason = getattr(problem, "errno", None), getattr(problem, "strerror", None)
         self.error = self.error or FileError(number or errno.EIO, reason or str(problem), self._path)
-
-
-def _write_run(descriptor: int, run: list[Data]) -> None:
-    if run:
-        _write_all(descriptor, run[0] if len(run) == 1 else b"".join(run))
-
-
-def _write_all(descriptor: int, data: Data) -> None:
-    size = len(data) if isinstance(data, bytes) else data.nbytes
-    written = os.write(descriptor, data)
-    while written < size:
-        written += os.write(descriptor, memoryview(data).cast("B")[written:])
+        _writer.failed(self.error)
 
 
 class _Writer:
@@ -194,6 +212,20 @@ class _Writer:
         self.making = 0
         self.thread: threading.Thread | None = None
         self.stopping = False
+        self.written = 0  # bytes, ever: whether there is something to sync
+        self.problem: OSError | None = None  # the last one
+        self.failed_at = 0.0
+        self.worked_at = 0.0
+
+    def failed(self, problem: OSError) -> None:
+        """Remember what went wrong, if it was the disk."""
+        if problem.errno not in NAMES:
+            self.problem, self.failed_at = problem, time.monotonic()
+
+    def worked(self) -> None:
+        """Something was written."""
+        if self.problem is not None:
+            self.worked_at = time.monotonic()
 
     def queue(self, file: File) -> None:
         """Put a file in line for the next round, or first have it made; under the lock."""
@@ -264,6 +296,8 @@ class _Writer:
                     file._write(descriptor, file._writing)
                 except (OSError, ValueError, TypeError, BufferError) as problem:
                     file._fail(problem)
+                else:
+                    self.worked()
             file._writing.clear()
             written += cost
             if written >= RELEASE_BYTES:
@@ -275,6 +309,7 @@ class _Writer:
         """So much waits no longer."""
         with self.lock:
             self.queued -= cost
+            self.written += cost
 
     def end(self, file: File, done: Future[int]) -> None:
         """Close a file that is written to its end, and tell who waits for that."""
@@ -291,9 +326,10 @@ _writer = _Writer()
 
 
 def configure(*, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
-    """Set how many bytes may wait to be written, over all files of the process."""
+    """Begin: set how many bytes may wait to be written, over all files of the process, and forget earlier trouble."""
     with _writer.lock:
         _writer.limit = limit_bytes
+        _writer.problem = None
 
 
 def queued_bytes() -> int:
@@ -315,6 +351,45 @@ def adopt(descriptor: int | None, path: Path) -> File:
     with _writer.lock:
         _writer.queue(file)
     return file
+
+
+def trouble() -> OSError | None:
+    """What went wrong with a file last: for TROUBLE_S, and until something has been written since."""
+    problem = _writer.problem
+    if problem is None or (_writer.worked_at > _writer.failed_at and time.monotonic() - _writer.failed_at > TROUBLE_S):
+        return None
+    return problem
+
+
+def stuck() -> bool:
+    """Whether nothing could be written for TROUBLE_S."""
+    failed_for_s = time.monotonic() - _writer.failed_at
+    return _writer.problem is not None and _writer.worked_at <= _writer.failed_at and failed_for_s > TROUBLE_S
+
+
+def failed(problem: OSError) -> None:
+    """Say that something else could not be written, e.g. a folder: it counts as trouble."""
+    _writer.failed(problem)
+
+
+def worked() -> None:
+    """Say that something else could be written: trouble may be over."""
+    _writer.worked()
+
+
+def fail_below(directory: Path, problem: OSError) -> int:
+    """End every open file of a directory, as what was written to it may not be on the disk; how many there were."""
+    inside = os.path.join(directory, "")
+    with _writer.lock:
+        affected = [file for file in _writer.open if file._path.startswith(inside)]
+    for file in affected:
+        file._fail(problem)
+    return len(affected)
+
+
+def written_bytes() -> int:
+    """How much has been written since the process began, with what it cost to keep: a figure that only grows."""
+    return _writer.written
 
 
 def flush() -> None:

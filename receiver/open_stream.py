@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 from structlog.stdlib import BoundLogger
 
+from receiver import files
 from receiver.captures.capture import NAME, SPILL, Header
 from receiver.captures.history import CaptureHistory
 from receiver.captures.writer import CaptureWriter
@@ -32,6 +34,15 @@ from receiver.stream import StreamFacts
 
 PROMPT_S = 0.5
 """How long ``stream.json`` waits for sinks to finish before it is written without what they may add."""
+
+RETRY_S = 1.0
+"""How long it is until something is tried again that a disk did not take."""
+
+RETRIES = 60
+"""How often ``stream.json`` is tried; after that the next start writes it from the journal."""
+
+FOLDER_S = 10.0
+"""How long a folder is tried to be made. What is said meanwhile waits in memory: the flood rule bounds it."""
 
 PASSING = 100
 """How many annotations of a stream that are not kept may be on their way to the main loop."""
@@ -55,6 +66,8 @@ class Opener:
     mask_digits: bool
     keep: Callable[[OpenStream, Coroutine[Any, Any, None]], None]
     """Has the late sinks of a stream go on when its connection is over."""
+    unfinished: Callable[[Path], None] = lambda directory: None
+    """Takes the folder of a stream that is over and could not be finished, with nobody left who works on it."""
 
     async def open(
         self, facts: StreamFacts, settings: SessionSettings, header: Header, capture: CaptureWriter | None
@@ -63,11 +76,7 @@ class Opener:
 
         ``capture`` has what came until now; whether it is kept shows here, as this needs the start message.
         """
-        create = partial(Recording.create, self.root, self.template, facts, mask_digits=self.mask_digits)
-        try:
-            recording = await asyncio.to_thread(create)
-        except OSError as error:
-            raise RecordingNotMade(str(error)) from error
+        recording = await self._record(facts)
         if capture is not None:
             captures = self.captures
             if captures.enabled and selects(captures.sources, captures.when, facts):
@@ -79,6 +88,20 @@ class Opener:
                 capture.discard()
                 capture = None
         return OpenStream(self, facts, recording, settings, capture)
+
+    async def _record(self, facts: StreamFacts) -> Recording:
+        """Make the folder, at once or as soon as the disk lets us."""
+        create = partial(Recording.create, self.root, self.template, facts, mask_digits=self.mask_digits)
+        give_up_at = time.monotonic() + FOLDER_S
+        while True:
+            try:
+                return await asyncio.to_thread(create)
+            except OSError as error:
+                files.failed(error)
+                if not files.trouble() or time.monotonic() > give_up_at:
+                    raise RecordingNotMade(str(error)) from error
+                log.warning("recording_delayed", stream=facts.id, source=facts.source, problem=str(error))
+            await asyncio.sleep(RETRY_S)
 
 
 class OpenStream:
@@ -101,6 +124,8 @@ class OpenStream:
         self._source, self._codec = facts.source, facts.format.encoding.value.lower()
         self._loop = asyncio.get_running_loop()
         self._passing = threading.Semaphore(PASSING)
+        self._mending: asyncio.Task[None] | None = None
+        self._abandoned = False
         history = None if capture is None else partial(CaptureHistory, capture, settings)
         self._listeners = opener.hub.open(facts, recording.directory, self, history)
         opener.metrics.stream_started(facts.source)
@@ -145,6 +170,8 @@ class OpenStream:
     def progress(self, counters: Mapping[str, TrackCounters]) -> None:
         """Put down how far the tracks are."""
         self._recording.progress(counters)
+        if self._recording.error is not None and self._mending is None:
+            self._mending = asyncio.create_task(self._mend())
 
     async def finish(self, ended: Ended, ended_at: datetime) -> None:
         """What follows the last event: sinks finish, ``stream.json`` is written, the end is told.
@@ -154,18 +181,16 @@ class OpenStream:
         await self._close_capture()
         done = await self._listeners.finished(PROMPT_S)
         sinks = self.sinks()
-        try:
-            await asyncio.to_thread(self._recording.finish, ended, ended_at, sinks)
-        except (OSError, ValueError) as error:
-            self._log.error("stream_json_failed", problem=str(error))
+        written = await self._write(partial(self._recording.finish, ended, ended_at, sinks))
         self._tell(ended, sinks)
-        if done:
-            await self._close()
+        if done and written:
+            await self._close(written)
         else:
             self._opener.keep(self, self._finish_late())
 
     def abandon(self) -> None:
-        """Cancel the sinks that are not done."""
+        """Cancel the sinks that are not done, and try nothing again."""
+        self._abandoned = True
         self._listeners.abandon()
 
     def annotated(self, annotation: Annotation) -> None:
@@ -189,11 +214,42 @@ class OpenStream:
 
     async def _finish_late(self) -> None:
         await self._listeners.finished()  # each sink within its own finish_timeout_s
+        amend = partial(self._recording.amend, self.sinks())
+        written = await self._write(amend)
+        for _ in range(RETRIES):
+            if written or self._abandoned or files.trouble() is None:
+                break
+            await asyncio.sleep(RETRY_S)
+            written = await self._write(amend, again=True)
+        if not written:  # then at least the journal is to say how the stream ended
+            await self._mend()
+        await self._close(written)
+
+    async def _write(self, write: Callable[[], None], *, again: bool = False) -> bool:
+        """Write ``stream.json``, away from the loop; whether that worked. It is said once that it did not."""
         try:
-            await asyncio.to_thread(self._recording.amend, self.sinks())
+            await asyncio.to_thread(write)
         except (OSError, ValueError) as error:
-            self._log.error("stream_json_failed", problem=str(error))
-        await self._close()
+            if isinstance(error, OSError):
+                files.failed(error)
+            if not again:
+                self._log.error("stream_json_failed", problem=str(error))
+            return False
+        return True
+
+    async def _mend(self) -> None:
+        """Have a journal again, if it broke and the disk lets us; until then this is tried once a second."""
+        if (problem := self._recording.error) is None:
+            return
+        try:
+            await asyncio.to_thread(self._recording.mend)
+        except OSError as error:
+            files.failed(error)
+            self._log.error("journal_interrupted", problem=str(problem), tried=str(error))
+        else:
+            self._log.warning("journal_resumed", problem=str(problem))
+        finally:
+            self._mending = None
 
     async def _close_capture(self) -> None:
         """Have all of the capture written, so that its size and checksum are of the whole."""
@@ -204,11 +260,14 @@ class OpenStream:
             except OSError as error:
                 self._log.error("capture_not_written", problem=str(error))
 
-    async def _close(self) -> None:
+    async def _close(self, written: bool) -> None:
+        if self._mending is not None:
+            await self._mending
         if self.capture is not None and self.capture.path is not None and self.capture.path.name == SPILL:
             await asyncio.to_thread(self.capture.path.unlink, missing_ok=True)
         # What a sink left unfinished, the next start finishes; the journal says that there is something to finish.
-        unfinished = any(result.status != "ok" for result in self._listeners.results().values())
+        fared = {result.status for result in self._listeners.results().values()}
+        unfinished = not written or bool(fared - {"ok"})
         try:
             await asyncio.to_thread(partial(self._recording.close, keep_journal=unfinished))
         except OSError as error:
@@ -216,6 +275,8 @@ class OpenStream:
         if self._recording.error is not None:
             self._log.error("journal_not_written", problem=str(self._recording.error))
         self._listeners.forget()
+        if unfinished and fared <= {"ok", "failed"}:  # who was cancelled may be at work yet
+            self._opener.unfinished(self.directory)
 
     def _soon(self, call: Callable[[], object]) -> None:
         """Have it done on the main loop, behind the record of the stream's start."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config import Limits, SinkConfig
+from receiver.config import Limits, Recordings, SinkConfig
 
 PAGE = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
 ROWS = dict(re.findall(r"^\| `([\w.]+)` \| (\S+) \|", PAGE, re.MULTILINE))
@@ -20,6 +20,8 @@ def value(name: str) -> float:
     table, _, key = name.rpartition(".")
     if table == "limits":
         return float(getattr(Limits(), key))
+    if table == "recordings":
+        return float(getattr(Recordings(), key))
     if table == "sinks.NAME":
         return float(getattr(SinkConfig(use="wav"), key))
     return float(getattr(import_module(f"receiver.{table}"), key))

@@ -89,6 +89,7 @@ def test_a_write_that_does_not_fit_keeps_what_fits(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.filename == str(tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == content[: 2**20]
+    assert file.landed == 2**20
 
 
 def test_more_than_the_limit_is_refused_and_later_taken_again(tmp_path: Path) -> None:
@@ -203,3 +204,73 @@ def test_files_that_a_disk_is_slow_to_make_hold_nobody_up(tmp_path: Path, monkey
     go.set()
     assert [done.result(WAIT_S) for done in closing] == [2] * len(late)
     assert [(tmp_path / f"slow {number}").read_bytes() for number in range(len(late))] == [b"0\0", b"1\0", b"2\0"]
+
+
+def fail_once() -> None:
+    full = Path("/dev/full")
+    file = files.adopt(os.open(full, os.O_WRONLY), full)
+    file.append(b"lost")
+    with pytest.raises(FileError):
+        file.close().result(WAIT_S)
+
+
+def test_a_failure_is_trouble_for_a_while_and_until_something_was_written_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.trouble() is None and not files.stuck()
+    fail_once()
+    trouble = files.trouble()
+    assert trouble is not None and trouble.errno == errno.ENOSPC
+    assert not files.stuck()  # it has only just happened
+    monkeypatch.setattr(files, "TROUBLE_S", 0.0)
+    assert files.stuck() and files.trouble() is not None
+    good = files.create(tmp_path / "a")
+    good.append(b"good")
+    good.close().result(WAIT_S)
+    assert not files.stuck() and files.trouble() is None
+    monkeypatch.undo()
+    assert files.trouble() is not None  # what works beside it is no reason to look away at once
+
+
+def test_a_name_that_is_taken_or_wrong_is_no_trouble_of_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    for path in (tmp_path / "a", tmp_path / "none" / "a", tmp_path / ("x" * 300)):
+        with pytest.raises(FileError):
+            files.create(path).close().result(WAIT_S)
+    assert files.trouble() is None
+    files.failed(OSError(errno.EIO, "Input/output error"))
+    assert files.trouble() is not None
+
+
+def test_what_the_disk_is_too_far_behind_for_is_trouble(tmp_path: Path) -> None:
+    file = files.create(tmp_path / "a")
+    files.configure(limit_bytes=10)
+    with pytest.raises(FileError):
+        file.append(b"not taken")
+    assert files.trouble() is not None
+    files.configure()
+    assert files.trouble() is None
+    file.append(b"taken")
+    assert file.close().result(WAIT_S) == 5
+    assert file.landed == 5
+
+
+def test_all_files_of_a_folder_can_be_given_up_and_keep_what_they_have(tmp_path: Path) -> None:
+    inside, beside = tmp_path / "in", tmp_path / "inside"
+    for folder in (inside, beside):
+        folder.mkdir()
+    good, bad = files.create(beside / "a"), files.create(inside / "a")
+    for file in (good, bad):
+        file.append(b"until here")
+        file.skip(6)
+    pause = threading.Event()
+    while bad.landed < 16:
+        pause.wait(0.01)
+    assert files.fail_below(inside, OSError(errno.EIO, "Input/output error")) == 1
+    with pytest.raises(FileError, match="Input/output"):
+        bad.append(b"no more")
+    with pytest.raises(FileError, match="Input/output"):
+        bad.close().result(WAIT_S)
+    assert (inside / "a").read_bytes() == b"until here" + bytes(6)
+    good.append(b"!")
+    assert good.close().result(WAIT_S) == 17

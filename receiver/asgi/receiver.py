@@ -25,6 +25,7 @@ from receiver.asgi.descriptors import streams_for_descriptors
 from receiver.asgi.handshake import FAILURES, Handshake, deny
 from receiver.asgi.health import health_routes
 from receiver.asgi.sweep import Sweep
+from receiver.asgi.unfinished import Unfinished
 from receiver.asgi.watch import Watch
 from receiver.auth import open_authenticator
 from receiver.auth.attempts import Attempts
@@ -36,11 +37,12 @@ from receiver.logs import logger
 from receiver.metrics import Metrics
 from receiver.open_stream import Opener, OpenStream
 from receiver.reading import session_settings
-from receiver.recordings import recover
+from receiver.recordings import recover, recover_folder
 from receiver.records import Refused
 from receiver.sessions.registry import Registry
 from receiver.sessions.settings import SessionSettings
 from receiver.sinks.hub import Hub
+from receiver.syncing import Syncing
 from receiver.tokens import credentials
 
 log = logger("receiver")
@@ -64,10 +66,13 @@ class Receiver:
             captures=config.captures,
             mask_digits=config.privacy.digits == "mask",
             keep=self._keep,
+            unfinished=lambda directory: self._unfinished.add(directory),
         )
+        self._unfinished = Unfinished(lambda directory: recover_folder(directory, dict(self.hub.recoverers())))
         self._proxies = Proxies(config.server.trusted_proxies)
         self._attempts = Attempts(config.limits.auth_failures_per_minute)
         self._watch = Watch(directory, config.limits.free_bytes, self.hub, self.metrics)
+        self._syncing = Syncing(directory, config.recordings.sync_ms / 1000)
         self._entered = False
         self.stopping = False
         """Not ready any more, though streams may still come: balancers are to notice first."""
@@ -106,6 +111,8 @@ class Receiver:
         self.metrics.watch_plugins(self.hub.series())
         self.sweep.start()
         self._watch.start()
+        self._syncing.start()
+        self._unfinished.start()
         return self
 
     async def __aexit__(
@@ -117,9 +124,11 @@ class Receiver:
         if self._late:
             await asyncio.wait(self._late)
         self._watch.stop()
+        await self._unfinished.stop()
         self.sweep.stop()
         await self.hub.__aexit__(kind, error, traceback)
         await asyncio.to_thread(files.shutdown)
+        await asyncio.to_thread(self._syncing.stop)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the sources' paths, /livez and /readyz. Raises RuntimeError before ``async with receiver:``."""
@@ -154,6 +163,8 @@ class Receiver:
             return "stopping"
         if not self.hub.healthy():
             return "sinks"
+        if self._watch.disk_failing:
+            return "disk"
         rooms = [self._room(source) for source in self.config.sources]
         return rooms[0] if all(rooms) else None
 
@@ -237,7 +248,7 @@ class Receiver:
         await asyncio.shield(serving)
 
     def _room(self, source: str) -> str | None:
-        if self._watch.disk_short:
+        if self._watch.disk_refuses:
             return "disk"
         return None if self.hub.room_for_stream(source) else "threads"
 

@@ -1,12 +1,15 @@
-"""What costs something to find out, found out once a second: room on the disk, and what sinks lose."""
+"""What costs something to find out, found out once a second: whether the disk takes more, and what sinks lose."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 
+from receiver import files
 from receiver.metrics import Metrics
 from receiver.sinks.hub import Hub, SinkFigures
 
@@ -26,6 +29,16 @@ class Watch:
         self._metrics = metrics
         self._figures: dict[str, SinkFigures] = {}
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def disk_failing(self) -> bool:
+        """Whether something could not be written just now, or nothing can be: others should get new streams."""
+        return files.trouble() is not None
+
+    @property
+    def disk_refuses(self) -> bool:
+        """Whether a new stream could not be recorded."""
+        return self.disk_short or files.stuck()
 
     def start(self) -> None:
         """Begin."""
@@ -48,6 +61,8 @@ class Watch:
                 for _ in range(now.failures - before.failures):
                     self._metrics.sink_failed(sink)
             self.disk_short = await asyncio.to_thread(self._is_disk_short)
+            if files.trouble() is not None:
+                await asyncio.to_thread(self._try)
             await asyncio.sleep(WATCH_S)
 
     def _queued_s(self, sink: str) -> float:
@@ -63,3 +78,15 @@ class Watch:
             return shutil.disk_usage(directory).free < self._free_bytes
         except OSError:
             return True
+
+    def _try(self) -> None:
+        """Write something: without a live stream nobody else would find out that the disk takes files again."""
+        try:
+            with tempfile.TemporaryFile(dir=self._directory) as file:  # without a name, so that nothing stays behind
+                file.write(b"?")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as problem:
+            files.failed(problem)
+        else:
+            files.worked()

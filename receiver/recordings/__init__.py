@@ -7,6 +7,6 @@ from __future__ import annotations
 from receiver.recordings.ledger import SinkEntry
 from receiver.recordings.naming import check_template
 from receiver.recordings.recording import Recording
-from receiver.recordings.recovery import recover
+from receiver.recordings.recovery import recover, recover_folder
 
-__all__ = ["Recording", "SinkEntry", "check_template", "recover"]
+__all__ = ["Recording", "SinkEntry", "check_template", "recover", "recover_folder"]

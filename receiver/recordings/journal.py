@@ -99,15 +99,20 @@ def sayable(facts: StreamFacts) -> StreamFacts:
     return msgspec.structs.replace(facts, parameters=said.parameters, path_parameters=said.path_parameters)
 
 
-def begin(directory: Path, facts: StreamFacts) -> files.File:
-    """Start the journal of a new folder. Blocks for a moment; what follows the first line, the writer thread writes."""
+def begin(directory: Path, facts: StreamFacts, known: bytes = b"") -> files.File:
+    """Start a journal, in the place of one that could not be written on if there is one; ``known`` are its lines.
+
+    Blocks for a moment; what comes behind these lines, the writer thread writes. Raises OSError.
+    """
     new = directory / f"{NAME}.new"
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()  # of an attempt that failed
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        line = memoryview(encode(Line(facts=facts)) + b"\n")
-        while line:
-            line = line[os.write(descriptor, line) :]
+        text = memoryview(encode(Line(facts=facts)) + b"\n" + known)
+        while text:
+            text = text[os.write(descriptor, text) :]
         os.rename(new, directory / NAME)
     except BaseException:
         os.close(descriptor)
@@ -166,6 +171,28 @@ def read(descriptor: int) -> tuple[StreamFacts, Ledger, End | None, int]:
     if facts is None:
         raise JournalError("there is no whole line")
     return facts, ledger, end, unread
+
+
+def lines_of(ledger: Ledger, end: End | None) -> bytes:
+    """All that a ledger knows, as the journal has it."""
+    lines = [Line(gap=gap) for gaps in ledger.gaps.values() for gap in gaps]
+    lines += [Line(digit=digit) for digit in ledger.digits]
+    lines += [Line(mark=mark) for mark in ledger.marks]
+    lines += [Line(discontinuity=discontinuity) for discontinuity in ledger.discontinuities]
+    lines += [Line(file=file) for file in ledger.files.values()]
+    if ledger.counters:
+        lines.append(Line(progress=ledger.counters))
+    if end is not None:
+        lines.append(Line(end=end))
+    if ledger.sinks:
+        lines.append(Line(sinks=ledger.sinks))
+    said = [encode(line) for line in lines] + [annotation_line(bytes(one)) for one in ledger.annotations]
+    return b"".join(line + b"\n" for line in said)
+
+
+def annotation_line(encoded: bytes) -> bytes:
+    """The line of an annotation that is encoded already."""
+    return b'{"annotation":' + encoded + b"}"
 
 
 def _enter(ledger: Ledger, line: Line) -> None:

@@ -35,8 +35,8 @@ class Recording:
     """The folder of one stream. Made by ``create``.
 
     ``note`` and ``progress`` never wait and belong to one thread; ``annotate`` and ``add_file`` may come from any;
-    ``finish``, ``amend`` and ``close`` block and belong into another. ``error`` is why the journal could not be
-    written, once that is so: the stream goes on without it.
+    ``finish``, ``amend``, ``mend`` and ``close`` block and belong into another. ``error`` is why the journal cannot be
+    written, while that is so: the stream goes on without it, and ``mend`` tries to have one again.
     """
 
     def __init__(self, directory: Path, facts: StreamFacts, written: files.File, *, mask_digits: bool = False) -> None:
@@ -49,7 +49,8 @@ class Recording:
         self._journalled: dict[str, int] = {}  # track -> the end of its last gap, as the journal knows it
         self._end: End | None = None
         self._measured: dict[str, tuple[FileEntry, MeasuredFile]] = {}
-        self._lock = threading.Lock()  # the ledger: held for moments
+        self._held: list[bytes] | None = None  # lines that come while the journal is written anew
+        self._lock = threading.Lock()  # the ledger, and what the journal has of it: held for moments
         self._writing = threading.Lock()  # stream.json: held for as long as it takes
 
     @classmethod
@@ -81,20 +82,18 @@ class Recording:
                 if self._mask_digits and isinstance(event, Digit):
                     event = msgspec.structs.replace(event, digit=MASKED)
                 with self._lock:
-                    kept = self._ledger.add_seen(event)
-                if kept:
-                    self._write(_line_of(event))
+                    if self._ledger.add_seen(event):
+                        self._write(_line_of(event))
             elif isinstance(event, Annotation):
                 self.annotate(event)
 
     def _note_gap(self, gap: Gap) -> None:
         with self._lock:
             last = self._ledger.last_gap(gap.track)
-            kept = self._ledger.add_gap(gap)
-        if kept:
-            if last is not None and last.end != self._journalled[last.track]:
-                self._write_gap(last)
-            self._write_gap(gap)
+            if self._ledger.add_gap(gap):
+                if last is not None and last.end != self._journalled[last.track]:
+                    self._write_gap(last)
+                self._write_gap(gap)
 
     def progress(self, tracks: Mapping[str, TrackCounters]) -> None:
         """Say how far the tracks are: after a crash, the last of these is what is known. Once a second is enough."""
@@ -105,9 +104,9 @@ class Recording:
                 for track, end in self._journalled.items()
                 if (last := self._ledger.last_gap(track)) is not None and last.end != end
             ]
-        for gap in longer:
-            self._write_gap(gap)
-        self._write(Line(progress=dict(tracks)))
+            for gap in longer:
+                self._write_gap(gap)
+            self._write(Line(progress=dict(tracks)))
 
     def annotate(self, annotation: Annotation) -> Annotation | None:
         """Take an annotation; the answer is a copy of it, of plain JSON values, or None where there is no more room.
@@ -120,10 +119,9 @@ class Recording:
         if isinstance(annotation, Passing):
             return said
         with self._lock:
-            kept = self._ledger.add_annotation(encoded)
-        if not kept:
-            return None
-        self._append(b'{"annotation":' + encoded + b"}\n")
+            if not self._ledger.add_annotation(encoded):
+                return None
+            self._append(journal.annotation_line(encoded) + b"\n")
         return said
 
     def add_file(self, path: Path, kind: str, media_type: str, sink: str) -> bool:
@@ -134,8 +132,8 @@ class Recording:
         file = FileEntry(relative(self.directory, path), kind, media_type, sink)
         with self._lock:
             kept = self._ledger.add_file(file)
-        if kept:
-            self._write(Line(file=file))
+            if kept:
+                self._write(Line(file=file))
         return kept
 
     def finish(self, ended: Ended, at: datetime, sinks: Mapping[str, SinkEntry] | None = None) -> None:
@@ -143,10 +141,10 @@ class Recording:
 
         The recording may be added to, and amended, after that.
         """
-        self._end = End(ended, at)
         with self._lock:
+            self._end = End(ended, at)
             self._ledger.add_counters(ended.tracks)
-        self._write(Line(end=self._end))
+            self._write(Line(end=self._end))
         self._take(sinks)
         files.flush()
         self.amend()
@@ -171,21 +169,46 @@ class Recording:
                 content = stream_json.document(self.facts, self._ledger, self._end, measured)
             stream_json.write(self.directory, content)
 
+    def mend(self) -> None:
+        """Write the journal anew, with all that is known, if it could not be written. Blocks. Raises OSError."""
+        with self._writing:
+            with self._lock:
+                if self.error is None or self._journal.done is not None:
+                    return
+                self._held = []
+                self._journalled = {track: gaps[-1].end for track, gaps in self._ledger.gaps.items()}
+                known = journal.lines_of(self._ledger, self._end)
+            try:
+                written = journal.begin(self.directory, self.facts, known)
+            except OSError:
+                with self._lock:
+                    self._held = None  # the ledger has them
+                raise
+            with self._lock:
+                broken, self._journal, self.error = self._journal, written, None
+                held, self._held = self._held, None
+                for text in held:
+                    self._append(text)
+            broken.close()  # and with it the lock of a file that is not there any more
+
     def close(self, *, keep_journal: bool = False) -> None:
         """Remove the journal, which ``stream.json`` replaces, and let go of its lock. Blocks. Raises OSError.
 
         With ``keep_journal``, for when a sink failed, or without ``finish``, the next start goes over the folder again.
         """
-        if self._journal.done is None and self._end is not None and not keep_journal:
-            (self.directory / journal.NAME).unlink()
-            stream_json.sync_directory(self.directory)
-        self._journal.close()
+        with self._writing:
+            try:
+                if self._journal.done is None and self._end is not None and not keep_journal:
+                    (self.directory / journal.NAME).unlink()
+                    stream_json.sync_directory(self.directory)
+            finally:
+                self._journal.close()
 
     def _take(self, sinks: Mapping[str, SinkEntry] | None) -> None:
         if sinks is not None:
             with self._lock:
                 self._ledger.sinks = dict(sinks)
-            self._write(Line(sinks=dict(sinks)))
+                self._write(Line(sinks=dict(sinks)))
 
     def _write_gap(self, gap: Gap) -> None:
         self._journalled[gap.track] = gap.end
@@ -195,7 +218,10 @@ class Recording:
         self._append(journal.encode(line) + b"\n")
 
     def _append(self, text: bytes) -> None:
-        if self.error is None:
+        """Have the journal say something; under the lock, as the ledger learns it."""
+        if self._held is not None:
+            self._held.append(text)
+        elif self.error is None:
             try:
                 self._journal.append(text)
             except files.FileError as problem:

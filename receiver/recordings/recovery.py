@@ -54,18 +54,24 @@ def recover(
     for directory in _folders(root):
         if stopped():
             break
-        try:
-            descriptor = journal.lock(directory / journal.NAME)
-            if descriptor is None:
-                continue  # a live stream, of this process or another one
-            try:
-                if _finalise(directory, descriptor, recoverers):
-                    done.append(directory)
-            finally:
-                os.close(descriptor)
-        except (OSError, JournalError, ValueError) as problem:
-            _log.error("recording_not_recovered", directory=str(directory), problem=str(problem))
+        if recover_folder(directory, recoverers):
+            done.append(directory)
     return done
+
+
+def recover_folder(directory: Path, recoverers: Mapping[str, Callable[[Stream], None]]) -> bool:
+    """Finalise one folder, if no live process holds it; whether that was done. What keeps it from that is logged."""
+    try:
+        descriptor = journal.lock(directory / journal.NAME)
+        if descriptor is None:
+            return False  # a live stream, of this process or another one
+        try:
+            return _finalise(directory, descriptor, recoverers)
+        finally:
+            os.close(descriptor)
+    except (OSError, JournalError, ValueError) as problem:
+        _log.error("recording_not_recovered", directory=str(directory), problem=str(problem))
+        return False
 
 
 def _folders(root: Path) -> Iterator[Path]:

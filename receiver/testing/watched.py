@@ -99,7 +99,7 @@ class WatchedReceiver(Receiver):
         keep(stream, late)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _WatchedOpener(Opener):
     opened: Callable[[Header, OpenStream], None]
 

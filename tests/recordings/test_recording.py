@@ -23,7 +23,7 @@ from receiver.events import (
     Marked,
     Passing,
 )
-from receiver.recordings import SinkEntry, ledger
+from receiver.recordings import SinkEntry, ledger, recover
 
 
 def test_what_happens_is_journalled_as_it_comes_and_told_at_the_end(lab: Any, tmp_path: Path) -> None:
@@ -299,4 +299,106 @@ def test_a_journal_that_cannot_be_written_does_not_stop_the_stream(lab: Any, tmp
     assert isinstance(recording.error, files.FileError)
     assert recording.error.filename == str(recording.directory / "journal.jsonl")
     assert [digit["digit"] for digit in lab.end(recording)["digits"]] == ["1", "2"]
+    recording.close()
+
+
+def test_a_journal_goes_on_when_the_disk_takes_it_again_and_nothing_is_missing_in_it(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    recording.note([Digit("1", 0, 8000), Gap("inbound", 0, 160, 8000, Cause.LOST)])
+    lab.journal(recording)
+    files.configure(limit_bytes=0)  # the disk is too far behind
+    recording.note(
+        [
+            Digit("2", 1, 8000),
+            Gap("inbound", 160, 320, 8000, Cause.LOST),
+            Marked("m", 2, 8000),
+            Discontinuity("inbound", 320, 8000, 40, 9000),
+            Annotation("x", None, 0, 1, 8000, {"n": "\ud800"}),
+        ]
+    )
+    recording.add_file(recording.directory / "a.txt", "text", "text/plain", "s")
+    recording.progress(lab.ENDED.tracks)
+    assert recording.error is not None
+    files.configure()
+    recording.mend()
+    assert recording.error is None
+    recording.mend()  # there is nothing to mend
+    recording.note([Digit("3", 3, 8000)])
+    directory = lab.crash(recording)
+    assert recover(tmp_path, {}) == [directory]
+    content = lab.read(directory)
+    assert [digit["digit"] for digit in content["digits"]] == ["1", "2", "3"]
+    assert content["tracks"]["inbound"]["gaps"] == [{"start": 0, "end": 320, "cause": "lost"}]
+    assert content["tracks"]["inbound"]["counters"]["samples"] == 15000
+    assert [mark["name"] for mark in content["marks"]] == ["m"]
+    assert len(content["discontinuities"]) == len(content["annotations"]) == 1
+    assert [file["path"] for file in content["files"]] == ["a.txt"]
+
+
+def test_while_a_journal_is_written_anew_nobody_else_takes_the_folder(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    files.configure(limit_bytes=0)
+    recording.note([Digit("1", 0, 8000)])
+    files.configure()
+    stop = threading.Event()
+    taken: list[Path] = []
+
+    def look() -> None:
+        while not stop.is_set():
+            taken.extend(recover(tmp_path, {}))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    for number in range(100):
+        recording.error = files.FileError(errno.EIO, "as if", "journal.jsonl")
+        recording.note([Digit("2", number, 8000)])
+        recording.mend()
+    stop.set()
+    looker.join(lab.WAIT_S)
+    assert taken == []
+    assert len(lab.journal(recording)) == 1 + 101
+    lab.end(recording)
+    recording.close()
+
+
+def test_a_journal_that_cannot_be_written_anew_is_tried_again(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    files.configure(limit_bytes=0)
+    recording.note([Digit("1", 0, 8000)])
+    files.configure()
+    away = recording.directory.with_name("away")
+    recording.directory.rename(away)
+    with pytest.raises(FileNotFoundError):
+        recording.mend()
+    recording.note([Digit("2", 0, 8000)])
+    away.rename(recording.directory)
+    (recording.directory / "journal.jsonl.new").write_bytes(b"half a li")  # what such an attempt may leave
+    recording.mend()
+    assert [line["digit"]["digit"] for line in lab.journal(recording) if "digit" in line] == ["1", "2"]
+    lab.end(recording)
+    recording.close()
+    recording.mend()  # it is over
+    assert os.listdir(recording.directory) == ["stream.json"]
+
+
+def test_what_is_said_while_the_journal_is_written_anew_follows_it(lab: Any, tmp_path: Path) -> None:
+    recording = lab.make(tmp_path)
+    stop = threading.Event()
+
+    def say() -> None:
+        number = 0
+        while not stop.is_set() or number < 50:
+            recording.annotate(Annotation("x", None, number, number, 8000))
+            number += 1
+
+    sayer = threading.Thread(target=say)
+    sayer.start()
+    for _ in range(30):
+        recording.error = files.FileError(errno.EIO, "as if", "journal.jsonl")
+        recording.mend()
+    stop.set()
+    sayer.join(lab.WAIT_S)
+    lines = [line["annotation"]["start"] for line in lab.journal(recording) if "annotation" in line]
+    assert lines == list(range(len(lines)))
+    assert len(lines) == len(lab.end(recording)["annotations"])
     recording.close()
