@@ -34,8 +34,11 @@ MAKERS = 4  # threads that make files: more than one, because what each of them 
 RELEASE_BYTES = 2**20  # written bytes are released in such portions within a round: a slow disk makes rounds long
 TROUBLE_S = 5.0  # a failure counts so long, whatever works beside it: who asks once a second is to see it
 
-NAMES = frozenset({errno.EEXIST, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
-"""Errors that are about a path, and say nothing about the disk."""
+DISK = frozenset(
+    getattr(errno, name)
+    for name in "ENOSPC EDQUOT EIO EROFS EFBIG EMFILE ENFILE ENOMEM ENOBUFS ENODEV ENXIO ESTALE EACCES EPERM".split()
+)
+"""Errors that say that nothing can be written; others are about a path, or a connection."""
 
 Data = bytes | memoryview | npt.NDArray[Any]
 
@@ -219,7 +222,7 @@ class _Writer:
 
     def failed(self, problem: OSError) -> None:
         """Remember what went wrong, if it was the disk."""
-        if problem.errno not in NAMES:
+        if problem.errno in DISK:
             self.problem, self.failed_at = problem, time.monotonic()
 
     def worked(self) -> None:

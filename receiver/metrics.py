@@ -87,6 +87,7 @@ class Metrics:
         registry.register(self._delay)
         registry.register(self._lag)
         self._disk = gauge("disk_free_bytes", "Free space where recordings are written", "directory")
+        self._failing = gauge("disk_failing", "1 while something could not be written just now, or nothing can be")
         self._draining = gauge("draining", "1 while new streams are refused because the process stops")
         Info("receiver_build", "What runs here", registry=registry).info(RUNNING)
         PlatformCollector(registry=registry)
@@ -175,6 +176,10 @@ class Metrics:
     def watch_draining(self, draining: Callable[[], bool]) -> None:
         """Ask ``draining`` whether the process refuses new streams because it stops."""
         self._draining.set_function(lambda: float(draining()))
+
+    def watch_disk_failing(self, failing: Callable[[], bool]) -> None:
+        """Ask ``failing`` whether recordings cannot be written."""
+        self._failing.set_function(lambda: float(failing()))
 
     def watch_sink_queue(self, sink: str, seconds: Callable[[], float]) -> None:
         """Ask ``seconds`` how much audio waits for this sink."""

@@ -31,6 +31,7 @@ NAMES = {
     "receiver_delivery_delay_seconds": ("histogram", set()),
     "receiver_event_loop_lag_seconds": ("histogram", set()),
     "receiver_disk_free_bytes": ("gauge", {"directory"}),
+    "receiver_disk_failing": ("gauge", set()),
     "receiver_draining": ("gauge", set()),
     "receiver_build_info": ("gauge", {"version", "python"}),
 }
@@ -167,16 +168,19 @@ def test_a_label_cannot_smuggle_a_line_in() -> None:
 
 def test_what_is_watched_is_asked_for_at_every_look() -> None:
     metrics = Metrics(sinks=["wav"])
-    state = {"limit": 5.0, "draining": False, "queue": 0.5}
+    state = {"limit": 5.0, "draining": False, "failing": False, "queue": 0.5}
     metrics.watch_streams_limit(lambda: state["limit"])
     metrics.watch_draining(lambda: bool(state["draining"]))
+    metrics.watch_disk_failing(lambda: bool(state["failing"]))
     metrics.watch_sink_queue("wav", lambda: state["queue"])
     assert value(metrics, "receiver_streams_limit") == 5
     assert value(metrics, "receiver_draining") == 0
     assert value(metrics, "receiver_sink_queue_seconds", sink="wav") == 0.5
-    state.update(limit=7.0, draining=True, queue=30.0)
+    assert value(metrics, "receiver_disk_failing") == 0
+    state.update(limit=7.0, draining=True, failing=True, queue=30.0)
     assert value(metrics, "receiver_streams_limit") == 7
     assert value(metrics, "receiver_draining") == 1
+    assert value(metrics, "receiver_disk_failing") == 1
     assert value(metrics, "receiver_sink_queue_seconds", sink="wav") == 30
 
 

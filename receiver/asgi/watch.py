@@ -43,6 +43,7 @@ class Watch:
     def start(self) -> None:
         """Begin."""
         self._metrics.watch_disk(self._directory)
+        self._metrics.watch_disk_failing(lambda: self.disk_failing)
         for sink in self._hub.figures():
             self._metrics.watch_sink_queue(sink, partial(self._queued_s, sink))
         self._task = asyncio.create_task(self._look())
