@@ -66,6 +66,8 @@ class Opener:
     mask_digits: bool
     keep: Callable[[OpenStream, Coroutine[Any, Any, None]], None]
     """Has the late sinks of a stream go on when its connection is over."""
+    closing: Callable[[], bool] = lambda: False
+    """Whether everything ends now: then nothing is tried again, as the next start will."""
     unfinished: Callable[[Path], None] = lambda directory: None
     """Takes the folder of a stream that is over and could not be finished, with nobody left who works on it."""
 
@@ -98,7 +100,7 @@ class Opener:
                 return await asyncio.to_thread(create)
             except OSError as error:
                 files.failed(error)
-                if not files.trouble() or time.monotonic() > give_up_at:
+                if not files.trouble() or time.monotonic() > give_up_at or self.closing():
                     raise RecordingNotMade(str(error)) from error
                 log.warning("recording_delayed", stream=facts.id, source=facts.source, problem=str(error))
             await asyncio.sleep(RETRY_S)
@@ -125,7 +127,6 @@ class OpenStream:
         self._loop = asyncio.get_running_loop()
         self._passing = threading.Semaphore(PASSING)
         self._mending: asyncio.Task[None] | None = None
-        self._abandoned = False
         history = None if capture is None else partial(CaptureHistory, capture, settings)
         self._listeners = opener.hub.open(facts, recording.directory, self, history)
         opener.metrics.stream_started(facts.source)
@@ -189,8 +190,7 @@ class OpenStream:
             self._opener.keep(self, self._finish_late())
 
     def abandon(self) -> None:
-        """Cancel the sinks that are not done, and try nothing again."""
-        self._abandoned = True
+        """Cancel the sinks that are not done."""
         self._listeners.abandon()
 
     def annotated(self, annotation: Annotation) -> None:
@@ -217,7 +217,7 @@ class OpenStream:
         amend = partial(self._recording.amend, self.sinks())
         written = await self._write(amend)
         for _ in range(RETRIES):
-            if written or self._abandoned or files.trouble() is None:
+            if written or self._opener.closing() or files.trouble() is None:
                 break
             await asyncio.sleep(RETRY_S)
             written = await self._write(amend, again=True)

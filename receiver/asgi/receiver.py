@@ -66,6 +66,7 @@ class Receiver:
             captures=config.captures,
             mask_digits=config.privacy.digits == "mask",
             keep=self._keep,
+            closing=lambda: self._closing,
             unfinished=lambda directory: self._unfinished.add(directory),
         )
         self._unfinished = Unfinished(lambda directory: recover_folder(directory, dict(self.hub.recoverers())))
@@ -73,7 +74,7 @@ class Receiver:
         self._attempts = Attempts(config.limits.auth_failures_per_minute)
         self._watch = Watch(directory, config.limits.free_bytes, self.hub, self.metrics)
         self._syncing = Syncing(directory, config.recordings.sync_ms / 1000)
-        self._entered = False
+        self._entered = self._closing = False
         self.stopping = False
         """Not ready any more, though streams may still come: balancers are to notice first."""
         self._serving: set[asyncio.Task[Any]] = set()  # a task per admitted connection
@@ -169,7 +170,8 @@ class Receiver:
         return rooms[0] if all(rooms) else None
 
     async def end_all(self, reason: EndReason) -> None:
-        """End every live stream and wait until its files are final."""
+        """End every live stream and wait until its files are final. What a disk does not take is not tried again."""
+        self._closing = True
         self.registry.end_all(reason)
         if self._serving:
             await asyncio.wait(self._serving)
@@ -183,8 +185,8 @@ class Receiver:
             stream.abandon()
 
     def hurry(self) -> None:
-        """From now on wait for no sink that is late."""
-        self._hurried = True
+        """From now on wait for no sink that is late, nor for a disk."""
+        self._hurried = self._closing = True
         for stream in self._late.values():
             stream.abandon()
 
