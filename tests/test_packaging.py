@@ -93,7 +93,10 @@ def test_the_commands_and_the_sinks_are_entry_points(wheel: Path) -> None:
         assert any(name.endswith("/licenses/LICENSE") for name in archive.namelist())
     commands = dict(points["console_scripts"])
     assert commands == {"receiver": "receiver.cli:main", "media-stream-receiver": "receiver.cli:main"}
-    assert points["receiver.sinks"]["wav"] == "receiver_plugins.wav:plugin"
+    assert dict(points["receiver.sinks"]) == {
+        "transcribe": "receiver_plugins.transcribe.plugin:plugin",
+        "wav": "receiver_plugins.wav:plugin",
+    }
 
 
 def test_the_version_is_the_changelogs_and_the_installed_one() -> None:

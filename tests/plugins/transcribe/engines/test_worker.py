@@ -69,6 +69,18 @@ def test_a_model_that_cannot_be_used_is_told_and_the_end(toy: Path, worker: subp
     assert (refusing.returncode, refusing.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("name", ["worker", "pocketsphinx_worker"])
+def test_a_worker_imports_nothing_of_the_plugin_that_it_works_for(name: str) -> None:
+    """There are several, and whatever one imports is in the memory of each."""
+    if name.startswith("pocketsphinx"):
+        pytest.importorskip("pocketsphinx")
+    source = f"import sys, receiver_plugins.transcribe.engines.{name}; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-P", "-c", source], capture_output=True, text=True, check=True, timeout=50)
+    loaded = set(told.stdout.split())
+    assert f"receiver_plugins.transcribe.engines.{name}" in loaded
+    assert not loaded & {"asyncio", "prometheus_client", "pydantic", "receiver.sinks", "structlog", "websockets"}
+
+
 def test_a_worker_that_nobody_listens_to_ends_in_silence(worker: subprocess.Popen[bytes]) -> None:
     assert worker.stdin is not None
     assert worker.stdout is not None
