@@ -22,7 +22,7 @@ ACTIVE_KIB = 256
 """The most that a live stream takes; measured it is a third of that."""
 PROGRAM_MIB = 128
 PROGRAM_THREADS = 64
-"""Writer, makers of files, loops of sinks, what asyncio keeps for blocking calls; at the start 12, measured."""
+"""Writer, makers of files, loops of sinks, what asyncio keeps for blocking calls: 12 after some calls, measured."""
 PLAIN_SINKS = 4
 """Of a user's own, each with as many threads as it may have by default."""
 OWN = "10001"

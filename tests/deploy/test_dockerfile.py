@@ -7,7 +7,9 @@ nothing but the recordings can be written.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -129,6 +131,19 @@ def test_no_codec_under_the_gpl_is_in_it(root: Path, final: Stage) -> None:
     assert {"numpy", "g722", "pocketsphinx"} <= set(locked)
     assert not {"av", "faster-whisper", "imageio-ffmpeg", "pytest"} & set(locked)
     assert re.findall(r"--no-install-recommends (.*?) &&", " ".join(final.of("RUN"))) == ["libopus0"]
+
+
+def test_no_package_in_it_says_that_it_is_under_the_gpl(root: Path) -> None:
+    locked = re.findall(r"^([a-z0-9-]+)==", (root / "requirements/image.txt").read_text(), re.MULTILINE)
+    told = {}
+    for name in locked:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # there are none of all for this Python
+            about = importlib.metadata.metadata(name)
+            told[name] = " ".join(
+                [about.get("License-Expression", ""), about.get("License", "")[:100], *about.get_all("Classifier", [])]
+            )
+    assert len(told) > 20 and "LGPL" in told["soxr"]
+    assert [name for name, said in told.items() if re.search(r"(?<!L)GPL|(?<!Lesser )General Public", said)] == []
 
 
 def test_it_runs_as_a_user_with_a_number_and_signals_reach_it(dockerfile: Dockerfile, final: Stage) -> None:
