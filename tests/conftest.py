@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+# A machine that does other things as well fails no test for its pace.
+settings.register_profile("at any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("at any pace")
 
 WATCHED = {"asgi", "sinks", "transcribe"}
 """Folders whose tests run event loops that must not wait for a disk, a lock or a socket."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from structlog.stdlib import BoundLogger
 
 from receiver.asgi.handshake import peer_address
@@ -198,9 +198,9 @@ class Connection:
         """Read all that has arrived."""
         if self._wire is not None:
             self._wire.rouse()
-        for _ in range(CATCH_UP_SWEEPS):
-            if not self.sweep(now):
-                break
+        sweeps = 1
+        while self.sweep(now) and sweeps < CATCH_UP_SWEEPS:
+            sweeps += 1
 
     def _receive(self, batch: list[str | bytes], at: float) -> Sequence[Event]:
         """Have the session read a batch, and the capture keep what it may of it, also if the reading breaks."""
@@ -335,10 +335,8 @@ class Connection:
             self._log.info("connection_ended", reason=reason and reason.value, error=error and str(error))
 
     async def _close(self) -> None:
-        code, reason = self._farewell()
-        if self._websocket.application_state is WebSocketState.CONNECTED:
-            with suppress(RuntimeError, WebSocketDisconnect):  # the peer was quicker
-                await self._websocket.close(code, reason)
+        with suppress(RuntimeError, WebSocketDisconnect):  # the peer was quicker
+            await self._websocket.close(*self._farewell())
 
     def _farewell(self) -> tuple[int, str]:
         """What we say when it is us who close."""

@@ -7,6 +7,8 @@ protocol: what it would say of all that was sent is what is said here, however t
 
 from __future__ import annotations
 
+from typing import cast
+
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
@@ -148,9 +150,8 @@ class FrameReader:
         stop = min(position + length, size)
         self._owed = position + length - stop
         self._connection.receive_data(data[position:stop])
-        for frame in self._connection.events_received():
-            if isinstance(frame, Frame) and not self.over:
-                self._take(frame, messages)
+        for frame in cast("list[Frame]", self._connection.events_received()):  # one at most, as it was given no more
+            self._take(frame, messages)
         if self._connection.eof_sent:  # the peer has closed, or something was wrong
             self.over = True
         return stop

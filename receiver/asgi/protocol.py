@@ -259,11 +259,11 @@ class WebSocketProtocol(asyncio.Protocol):
         """Where another HTTP protocol than ours hands the connection over, with the request as text."""
         parser = ServerProtocol(logger=_silent)
         parser.receive_data(data)
-        for event in parser.events_received():
-            if isinstance(event, Request):
-                self.begin(event)
-                return
-        self._last_words(b"".join(parser.data_to_send()))  # what it answers to what it does not take for a request
+        request = cast("list[Request]", parser.events_received())
+        if request:
+            self.begin(request[0])
+        else:  # what it answers to what it does not take for one
+            self._last_words(b"".join(parser.data_to_send()))
 
     def begin(self, request: Request) -> None:
         """The request to upgrade: whoever has made the connection calls this after ``connection_made``."""

@@ -50,7 +50,7 @@ class HttpProtocol(H11Protocol):
         self._openings = Openings(edge.handshakes, edge.open_timeout_s) if openings is None else openings
         self._refused = refused
         self._head: RequestHead | None = RequestHead(header_bytes=edge.header_bytes, headers=edge.headers)
-        self._opening: Opening | None = None
+        self._opening: Opening  # from connection_made on, until nothing is called here any more
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Its time runs."""
@@ -87,8 +87,7 @@ class HttpProtocol(H11Protocol):
         make = cast(Callable[..., WebSocketProtocol], self.ws_protocol_class)
         protocol = make(config=self.config, server_state=self.server_state, app_state=self.app_state, _loop=self.loop)
         protocol.deadline = opening
-        if opening is not None:
-            opening.over = lambda in_time: transport.abort()
+        opening.over = lambda in_time: transport.abort()
         self.connections.discard(self)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
@@ -111,8 +110,7 @@ class HttpProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room."""
         super().connection_lost(exc)
-        if self._opening is not None:
-            self._opening.cancel()
+        self._opening.cancel()
         self._forget()
 
     def _should_upgrade(self) -> bool:
@@ -151,14 +149,13 @@ class HttpProtocol(H11Protocol):
         self.flow.resume_reading()
         self.connections.discard(self)
         opening, transport = self._opening, self.transport
-        if opening is not None:
-            opening.over = lambda in_time: transport.abort()
-        Lingering(transport, self.connections, lambda: opening.cancel() if opening is not None else None)
+        opening.over = lambda in_time: transport.abort()
+        Lingering(transport, self.connections, opening.cancel)
         self._forget()
 
     def _forget(self) -> None:
         """Let go of what refers back to this, which is called no more."""
-        self._opening = None
+        del self._opening
         self.cycle = None  # type: ignore[assignment]  # as it is at first
 
 

@@ -288,8 +288,7 @@ async def _serving(app: object, bind: Callable[[], socket.socket], side: Side) -
         try:
             while not server.started:
                 if task.done():
-                    await task
-                    raise ConfigError("", "the server did not start")
+                    task.result()  # raises what it did not start for
                 await asyncio.sleep(0.001)
             address = bound.getsockname()
             yield address[0], address[1]

@@ -58,11 +58,11 @@ class CaptureWriter:
         waiting, self._waiting = self._waiting or [], None
         self.path = path
         problem, self.error = self.error, None
-        self._file = files.create(path)
+        self._file = file = files.create(path)
         self._append(encode_header(header))
         if problem is not None:
             problem.filename = str(path)
-            self._fail(problem)
+            self._fail(file, problem)
         for entry in waiting:
             self._write(entry)
 
@@ -122,17 +122,17 @@ class CaptureWriter:
             self._append(encode_pause(entry) if isinstance(entry, Pause) else encode_end(entry))
 
     def _append(self, text: bytes) -> None:
-        if self.error is not None or self._file is None or self._done is not None:
+        file = self._file
+        if self.error is not None or file is None or self._done is not None:
             return
         try:
-            self._file.append(text)
+            file.append(text)
         except files.FileError as problem:
-            self._fail(problem)
+            self._fail(file, problem)
 
-    def _fail(self, problem: OSError) -> None:
+    def _fail(self, file: files.File, problem: OSError) -> None:
         self.error = problem
-        if self._file is not None:
-            self._file.close()  # a capture has no holes: nothing more is to come
+        file.close()  # a capture has no holes: nothing more is to come
 
 
 def _settle(done: Future[int], error: OSError | None, closed: Future[int]) -> None:

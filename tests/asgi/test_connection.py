@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -14,8 +15,11 @@ import pytest
 import soundfile
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 
+from receiver.asgi.connection import CATCH_UP_SWEEPS, Connection
 from receiver.events import EndReason
+from receiver.sessions.session import Session
 
 PACKETS = 50
 
@@ -196,6 +200,135 @@ def test_a_flood_does_not_wait_for_the_sweep(running: Any, hello: Any) -> None:
             assert server.told()["tracks"]["inbound"]["counters"]["received"] == 3_000
 
     asyncio.run(run())
+
+
+def put(connection: ClientConnection, data: bytes) -> None:
+    """Into the kernel at once, while nothing of this loop runs."""
+    with socket.socket(fileno=os.dup(connection.transport.get_extra_info("socket").fileno())) as wire:
+        wire.settimeout(20)
+        wire.sendall(data)
+        wire.setblocking(False)
+
+
+async def live(server: Any) -> Connection:
+    async with asyncio.timeout(20):
+        while not server.receiver.live_streams():
+            await asyncio.sleep(0.01)
+    (found,) = server.receiver.live_streams()
+    assert isinstance(found, Connection)
+    return found
+
+
+@pytest.mark.blocks  # for a moment, so that no sweep comes between
+@pytest.mark.parametrize("sweeps", [CATCH_UP_SWEEPS, 3])
+def test_an_end_reads_what_has_arrived_before_and_no_more_than_any_kernel_holds(
+    running: Any, hello: Any, monkeypatch: pytest.MonkeyPatch, sweeps: int
+) -> None:
+    monkeypatch.setattr("receiver.asgi.wire.READ_BYTES", 1024)
+    monkeypatch.setattr("receiver.asgi.connection.CATCH_UP_SWEEPS", sweeps)
+
+    async def run() -> dict[str, Any]:
+        async with running() as server, server.dial() as connection:
+            await hello(connection)
+            stream = await live(server)
+            frames = [Frame(Opcode.TEXT, media(number).encode()) for number in range(1, PACKETS + 1)]
+            put(connection, b"".join(frame.serialize(mask=True) for frame in frames))
+            stream.end(EndReason.DRAIN)
+            await final(server)
+            told: dict[str, Any] = server.told()
+            return told
+
+    told = asyncio.run(run())
+    assert told["end"]["reason"] == "drain"
+    received = told["tracks"]["inbound"]["counters"]["received"]
+    assert received == PACKETS if sweeps == CATCH_UP_SWEEPS else 0 < received < PACKETS
+
+
+def test_a_stream_of_which_no_capture_is_kept_is_paused_as_well(running: Any, hello: Any) -> None:
+    async def run() -> dict[str, Any]:
+        async with running() as server:
+            async with server.dial() as connection:
+                await hello(connection)
+                stream = await live(server)
+                stream.withhold(paused=True)
+                await connection.send(media(1))
+                await connection.send(json.dumps({"event": "stop"}))
+            await final(server)
+            told: dict[str, Any] = server.told()
+            return told
+
+    told = asyncio.run(run())
+    assert told["ignored"] == {"paused": 1}
+    assert [gap["cause"] for gap in told["tracks"]["inbound"]["gaps"]] == ["paused"]
+
+
+async def scripted(server: Any, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A connection of a server that offers no wire: what it hands to us, all at once; what we answer."""
+    sent: list[dict[str, Any]] = []
+    incoming = [{"type": "websocket.connect"}, *messages]
+
+    async def receive() -> dict[str, Any]:
+        return incoming.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "websocket",
+        "path": "/stream",
+        "query_string": b"",
+        "headers": [(b"authorization", b"Bearer a-token-of-the-tests")],
+    }
+    await server.receiver(scope, receive, send)
+    return sent
+
+
+class Saying:
+    """As much of a connection as ``hello`` needs."""
+
+    def __init__(self) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    async def send(self, text: str) -> None:
+        self.said.append({"type": "websocket.receive", "text": text})
+
+
+def test_where_there_is_no_wire_a_flood_does_not_wait_for_the_sweep_either(running: Any, hello: Any) -> None:
+    async def run() -> dict[str, Any]:
+        async with running(server={"latency_ms": 1000}, limits={"burst_s": 0}) as server:
+            peer = Saying()
+            await hello(peer)
+            for number in range(1, 2_001):
+                await peer.send(media(number % 250 + 1 if number > 250 else number))
+            binary = {"type": "websocket.receive", "bytes": b"no text"}
+            sent = await scripted(server, [*peer.said, binary, {"type": "websocket.disconnect", "code": 1006}])
+            assert [message["type"] for message in sent] == ["websocket.accept"]
+            await final(server)
+            told: dict[str, Any] = server.told()
+            return told
+
+    told = asyncio.run(run())
+    assert (told["end"]["reason"], told["ignored"]["binary"]) == ("fin", 1)
+    assert told["tracks"]["inbound"]["counters"]["received"] == 2_000
+
+
+def test_a_mistake_in_the_end_itself_is_the_end_all_the_same(
+    running: Any, hello: Any, capture_logs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("not even that")
+
+    async def run() -> None:
+        async with running() as server:
+            peer = Saying()
+            await hello(peer)
+            monkeypatch.setattr(Session, "close", broken)
+            await scripted(server, [*peer.said, {"type": "websocket.disconnect", "code": 1006}])
+            assert len(server.receiver.registry) == 0
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["internal_error"]
 
 
 @pytest.mark.blocks  # the folder is taken away by the test itself

@@ -31,12 +31,19 @@ async def is_gone(knot: "weakref.ref[Knot]", within_s: float) -> bool:
     return knot() is None
 
 
-def test_what_there_was_is_looked_at_no_more_and_all_is_as_before_in_the_end() -> None:
+@pytest.mark.parametrize("incremental", [False, True])
+def test_what_there_was_is_looked_at_no_more_and_all_is_as_before_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, incremental: bool
+) -> None:
+    """Also on a Python that collects otherwise: what is set there is what any takes."""
+    monkeypatch.setattr("receiver.asgi.garbage.INCREMENTAL", incremental)
+
     async def run() -> None:
         garbage = Garbage(lambda: 0)
         frozen = gc.get_freeze_count()
         garbage.start()
         assert gc.get_freeze_count() > frozen
+        assert (gc.get_threshold() == threshold) is incremental
         garbage.stop()
 
     threshold = gc.get_threshold()
@@ -64,8 +71,9 @@ def test_old_garbage_waits_for_a_quiet_moment() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.skipif(INCREMENTAL, reason="this Python collects old objects in portions by itself")
-def test_a_process_that_is_never_quiet_is_collected_as_well() -> None:
+def test_a_process_that_is_never_quiet_is_collected_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.asgi.garbage.INCREMENTAL", False)
+
     async def run() -> None:
         garbage = Garbage(lambda: 1, look_s=0.02, overdue_s=0.1)
         garbage.start()

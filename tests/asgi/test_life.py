@@ -128,3 +128,10 @@ def test_the_kernel_watches_tcp_alone_and_only_if_asked() -> None:
         assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 5
         assert not watched(unix, 15)
     assert not watched(None, 15)
+
+
+def test_a_system_that_does_not_know_an_option_is_not_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT", raising=False)
+    with socket.socket() as tcp:
+        have_kernel_watch(tcp, 15)
+        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

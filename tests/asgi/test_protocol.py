@@ -338,11 +338,101 @@ class Kept(WebSocketProtocol):
         self.is_gone.set()
 
     @property
+    def makes_the_peer_wait(self) -> bool:
+        return self._reading_paused
+
+    @property
+    def waits_for_the_peer(self) -> bool:
+        return self._writable is not None
+
+    @property
     def has_read_a_close(self) -> bool:
         return self._connection.close_rcvd is not None
 
 
 made: list[Kept] = []
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def test_a_peer_that_says_more_than_the_loop_keeps_after_a_quiet_time_waits_and_loses_nothing() -> None:
+    async def run() -> None:
+        app = App(by_wire)
+        async with serving(app, protocol=Kept) as port, dial(port) as peer:
+            server = made.pop()
+            await until(lambda: server.transport.is_reading())  # by the loop again
+            app.may_read.clear()
+            sent = [f"{number:06}" + "x" * 4000 for number in range(100)]
+            sending = asyncio.create_task(send_all(peer, sent))
+            await until(lambda: server.makes_the_peer_wait)
+            app.may_read.set()
+            await sending
+            await app.count(len(sent))
+        assert app.heard == sent
+
+    asyncio.run(run())
+
+
+def test_a_transport_that_is_gone_while_the_peer_says_nothing_is_the_end() -> None:
+    async def run() -> None:
+        async def reading(app: App, scope: Any, receive: Any, send: Any) -> End:
+            wire, server = wire_of(scope), made.pop()
+            assert wire is not None
+            server.transport.abort()
+            await server.is_gone.wait()
+            assert wire.end is None  # the socket has a say as well
+            assert wire.read(0.0) == []
+            assert wire.end is not None
+            wire.close()
+            return wire.end
+
+        app = App(reading)
+        async with serving(app, protocol=Kept) as port, asyncio.timeout(20):
+            _, writer = await opened(port)
+            assert (await app.end()).reason is EndReason.FIN
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_who_is_told_more_than_he_reads_makes_the_application_wait() -> None:
+    async def run() -> None:
+        told = 0
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal told
+            await receive()
+            await send({"type": "websocket.accept"})
+            while told < 100:
+                await send({"type": "websocket.send", "bytes": bytes(100_000)})
+                told += 1
+
+        async with serving(app, protocol=Kept) as port, asyncio.timeout(20):  # type: ignore[arg-type]
+            reader, writer = await opened(port)
+            server = made.pop()
+            await until(lambda: server.waits_for_the_peer)  # 10 MB do not fit into anybody's buffers
+            assert told < 100
+            size = 0
+            while data := await reader.read(2**20):
+                size += len(data)
+            writer.close()
+        assert told == 100 and size > 10_000_000
+
+    asyncio.run(run())
+
+
+def test_nobody_is_asked_for_a_sign_of_life_where_that_is_switched_off() -> None:
+    async def run() -> None:
+        app = App()
+        async with serving(app, Edge(ping_interval_s=0, dead_after_s=0)) as port, dial(port) as peer:
+            await peer.send("echo")
+            assert await peer.recv() == "echo"
+
+    asyncio.run(run())
 
 
 def test_a_peer_that_spoke_and_closed_after_a_quiet_time_is_gone_when_it_hangs_up() -> None:
@@ -658,6 +748,60 @@ def test_a_peer_that_was_refused_is_not_answered_again_when_the_server_stops(cap
 
     assert asyncio.run(run()).count(b"HTTP/1.1") == 1
     assert problems == []
+
+
+def test_what_a_peer_says_that_was_refused_is_for_nobody() -> None:
+    async def run() -> None:
+        app = App()
+        async with serving(app, protocol=Kept) as port, asyncio.timeout(20):
+            reader, writer = await opened(port, "/forbid", more=b"\r\n")
+            assert (await reader.read()).count(b"HTTP/1.1") == 1
+            writer.write(text("and yet"))
+            writer.write_eof()
+            await made.pop().is_gone.wait()
+            writer.close()
+        assert app.heard == []
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_does_not_wait_for_its_refusal_is_told_nothing() -> None:
+    problems: list[Any] = []
+    refused = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 418})
+        assert (await receive())["type"] == "websocket.disconnect"
+        await send({"type": "websocket.http.response.body", "body": b"teapot"})
+        refused.set()
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+        async with serving(app) as port, asyncio.timeout(20):  # type: ignore[arg-type]
+            reader, writer = await opened(port, more=b"\r\n")
+            writer.write_eof()
+            assert await reader.read() == b""
+            await refused.wait()
+            writer.close()
+
+    asyncio.run(run())
+    assert problems == []
+
+
+def test_a_server_that_stops_before_somebody_was_let_in_says_503() -> None:
+    async def run() -> bytes:
+        app = App()
+        app.may_accept.clear()
+        async with serving(app, protocol=Kept) as port:
+            reader, writer = await opened(port, more=b"\r\n")
+            await until(lambda: bool(made))
+            made.clear()
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 503 ")
 
 
 def test_a_subprotocol_and_headers_are_as_the_application_says() -> None:

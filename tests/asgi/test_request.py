@@ -22,7 +22,10 @@ import uvloop
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from receiver.asgi.edge import Edge
 from receiver.asgi.request import HttpProtocol
+from receiver.asgi.server import Side
+from receiver.asgi.server import _serving as serving
 from receiver.testing import run_receiver
 
 TOKEN = "a-token-of-the-tests"
@@ -441,6 +444,72 @@ def test_a_connection_is_for_one_request(running: Callable[..., Any], run: Run) 
                     assert "server" not in fields
             old = request(first=b"GET /livez HTTP/1.0", upgrade=())  # as some balancers ask
             assert (await answer(server.public, old))[2] == b"ok\n"
+
+    run(main())
+
+
+@contextlib.asynccontextmanager
+async def listener(app: Any) -> AsyncIterator[str]:
+    """A listener of ours with another application behind it: ours reads no request's body."""
+    side = Side(Edge())
+    async with serving(app, lambda: socket.create_server(("127.0.0.1", 0)), side) as (host, port):
+        yield f"{host}:{port}"
+
+
+def post(*more: bytes, behind: bytes = b"") -> bytes:
+    return request(*more, first=b"POST / HTTP/1.1", upgrade=(), behind=behind)
+
+
+def test_a_body_that_comes_behind_its_request_is_handed_on(run: Run) -> None:
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            body = (await receive())["body"]
+            asked.set()
+            body += (await receive())["body"]
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]}
+            )
+            await send({"type": "http.response.body", "body": body})
+
+        async with listener(app) as address, connected(address) as (reader, writer):
+            writer.write(post(b"Content-Length: 10", behind=b"hello"))
+            await asked.wait()
+            writer.write(b"again")
+            assert parts(await reader.read())[::2] == (200, b"helloagain")
+
+    run(main())
+
+
+def test_a_body_that_breaks_when_its_answer_has_begun_ends_the_connection_without_another(run: Run) -> None:
+    async def main() -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
+            await send({"type": "http.response.body", "body": b"some", "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left.set()
+
+        left = asyncio.Event()
+        async with listener(app) as address, connected(address) as (reader, writer):
+            writer.write(post(b"Transfer-Encoding: chunked"))
+            raw = await reader.readuntil(b"some")
+            writer.write(b"zz\r\n")
+            raw += await reader.read()
+            assert raw.count(b"HTTP/1.1") == 1 and parts(raw)[::2] == (200, b"some")
+            await left.wait()
+
+    run(main())
+
+
+@pytest.mark.parametrize("line", [b"Content-Length: five", b"Content-Length: 1\r\nContent-Length: 2"])
+def test_what_only_h11_finds_wrong_gets_the_same_answer(running: Callable[..., Any], run: Run, line: bytes) -> None:
+    async def main() -> None:
+        async with running() as server:
+            sent = request(line, first=b"POST /livez HTTP/1.1", upgrade=())
+            status, fields, body = await answer(server.public, sent)
+            assert (status, body, set(fields)) == (400, b"Bad Request\n", OURS)
 
     run(main())
 

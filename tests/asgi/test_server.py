@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from receiver.asgi.receiver import Receiver
-from receiver.asgi.server import ACCEPTS, listening
+from receiver.asgi.server import ACCEPTS, Side, _serving, listening
 from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.simulate import SPEECH, Call, speak
@@ -306,6 +306,47 @@ def test_a_taken_port_stops_the_start_and_names_the_key(running: Any) -> None:
         port = taken.getsockname()[1]
         asyncio.run(run("server.port", server={"port": port}))
         asyncio.run(run("management.port", management={"port": port}))
+
+
+def test_a_listener_that_cannot_start_says_why() -> None:
+    def closed() -> socket.socket:
+        bound = socket.create_server(("127.0.0.1", 0))
+        bound.close()
+        return bound
+
+    async def run() -> None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            async with _serving(None, closed, Side()):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_request_that_does_not_end_is_cut_off_in_the_end(monkeypatch: pytest.MonkeyPatch, capture_logs: Any) -> None:
+    monkeypatch.setattr("receiver.asgi.server.CUT_OFF_S", 0.05)
+    cut: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cut.append(True)
+            raise
+
+    async def run() -> None:
+        async with _serving(app, lambda: socket.create_server(("127.0.0.1", 0)), Side()) as address:
+            _, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asked.wait()
+        await asyncio.sleep(0)  # the task that was cancelled has its turn
+        assert cut == [True]
+        writer.close()
+
+    asked = asyncio.Event()
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert [line["event"] for line in logs] == ["request_cut_off"]
 
 
 def test_ipv6_is_listened_on(running: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from websockets.asyncio.client import connect
 
-from receiver.asgi.tls import server_context
+from receiver.asgi.tls import Certificate, server_context
 from receiver.errors import ConfigError
 
 FILES = Path(__file__).with_name("tls")
@@ -237,6 +237,21 @@ def test_a_renewed_certificate_counts_from_then_on_and_cuts_no_stream(
         "certificate_kept",
         "certificate_renewed",
     ]
+
+
+def test_a_certificate_that_stays_without_its_key_is_told_of_once(tmp_path: Path, capture_logs: Any) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    shutil.copy(CERTIFICATE, certificate)
+    shutil.copy(KEY, key)
+    kept = Certificate(certificate, key)
+    shutil.copy(FILES / "renewed_certificate.pem", certificate)
+    with capture_logs() as logs:
+        kept.refresh()
+        kept.refresh()
+        shutil.copy(FILES / "renewed_key.pem", key)
+        kept.refresh()
+        kept.refresh()
+    assert [line["event"] for line in logs] == ["certificate_kept", "certificate_renewed"]
 
 
 def test_the_context_is_of_tls_1_2_and_newer() -> None:

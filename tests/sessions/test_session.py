@@ -338,3 +338,15 @@ def test_what_one_batch_holds_changes_nothing() -> None:
     at_once = the_end(whole.receive(data, 0.0))
     one_by_one = the_end([event for item in data for event in single.receive([item], 0.0)])
     assert at_once == one_by_one
+
+
+def test_a_mistake_behind_a_message_that_was_read_is_raised_and_the_message_is_kept_once() -> None:
+    class Broken(dict[str, str]):
+        def items(self) -> Any:
+            raise RuntimeError("a mistake of whoever made this table")
+
+    session = Session(at=0.0, settings=SessionSettings(encodings=Broken()))
+    session.kept = []
+    with pytest.raises(RuntimeError, match="a mistake"):
+        session.receive([CONNECTED, start(), media(1)], 0.0)
+    assert session.kept == [CONNECTED, start()]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.events import MASKED, Digit, Ended, EndReason, Event, Frame, Gap, Marked, Started
+from receiver.events import MASKED, Cause, Digit, Ended, EndReason, Event, Frame, Gap, Marked, Started
 from receiver.sessions.session import Session
 from receiver.sessions.settings import SessionSettings
 
@@ -212,6 +212,19 @@ def test_a_track_that_opens_while_others_are_muted_is_heard() -> None:
     assert [(e.track, e.start) for e in events if isinstance(e, Frame)] == [("third", 50 * 160)]
     session.withhold(("inbound", "fourth"), 1.1)
     assert session.receive([media(60, track="fourth", payload=SECRET)], 1.2) == []
+
+
+def test_a_track_that_opens_after_a_pause_of_the_stream_is_not_heard_in_it_either() -> None:
+    session = live()
+    session.withhold(None, 0.03)
+    session.withhold((), 1.03)
+    events = session.receive([media(60, track="third")], 1.2)
+    told = [(type(event), event.start) for event in events if isinstance(event, Frame | Gap)]
+    assert told == [(Gap, 0), (Frame, 59 * 160)]
+    assert [event.cause for event in events if isinstance(event, Gap)] == [Cause.PAUSED]
+    assert session.receive([media(30, track="third", payload=SECRET)], 1.3) == []
+    _, ended = the_end(session, 2.0)
+    assert ended.ignored["paused"] == 1 and ended.tracks["third"].received == 1
 
 
 def test_after_the_end_there_is_nothing_to_withhold() -> None:
