@@ -27,16 +27,22 @@ TOOLS_BIN := $(abspath $(TOOLS))/bin
 TOOLS_READY := $(TOOLS)/.ready
 TESTED := $(VENV)/.tested
 SYSTEM := $(VENV)/.system
+OPUS_DATA := $(abspath $(VENV))/opus.coverage
 SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc' -not -name '.*' 2>/dev/null)
 # What is shipped, or copied from; and with it the programs for developers, which may start others.
 SHIPPED = receiver plugins examples
 SCANNED = $(SHIPPED) benchmarks conformance fuzzing
+# What make puts spaces between, with commas.
+comma := ,
+empty :=
+listed = $(subst $(empty) $(empty),$(comma),$(strip $1))
+
 # Every line and every branch of these is run by the tests: who may connect, what a peer's bytes go through, and what keeps
-# a recording. LIBOPUS as well, by the tests of the system.
+# a recording. WITH_OPUS as well, by make test-system: it needs Debian's libopus.
 COVERED = receiver/auth/*.py receiver/captures/*.py receiver/dialects/*.py receiver/media/*.py receiver/recordings/*.py \
     receiver/sessions/*.py receiver/files.py receiver/secret.py receiver/tokens.py $(EDGE:%=receiver/asgi/%.py)
 EDGE = connection frames garbage handshake life lingering opening protocol request request_head server tls upgrade wire
-LIBOPUS = receiver/media/libopus.py
+WITH_OPUS = receiver/media/libopus.py receiver/media/opus.py
 SYSTEM_PACKAGES = jq libopus0 sox strace systemd
 # Of these only the programs are wanted: they are unpacked into $(VENV)/debian, as installing would start them.
 DAEMONS = caddy nginx prometheus
@@ -73,6 +79,10 @@ test-system: $(READY) ## install what else tests want (Debian packages), and run
 	fi
 	@$(MAKE) --silent $(SYSTEM)
 	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+	@echo "Coverage of what needs libopus"; rm -f $(OPUS_DATA) $(OPUS_DATA).*
+	@$(BIN)/coverage run --data-file=$(OPUS_DATA) --source=receiver.media -m pytest --quiet tests/media/test_*opus.py
+	@$(BIN)/coverage combine --quiet --data-file=$(OPUS_DATA)
+	@$(BIN)/coverage report --data-file=$(OPUS_DATA) --fail-under=100 --include="$(call listed,$(WITH_OPUS))"
 
 $(SYSTEM): $(READY) requirements/system.txt
 	@$(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/system.txt
@@ -96,11 +106,8 @@ check: $(READY) ## format, lint, types, import contracts, coverage
 	@echo "Coverage"; if ls $(COVERAGE_FILE).* >/dev/null 2>&1; then $(BIN)/coverage combine --quiet --append; fi
 	@$(BIN)/coverage report
 	@echo "Coverage, where it has to be whole"
-	@$(BIN)/coverage report --fail-under=100 --include="$(call listed,$(COVERED))" --omit=$(LIBOPUS)
-
-empty :=
-listed = $(subst $(empty) $(empty),$(comma),$(strip $1))
-comma := ,
+	@$(BIN)/coverage report --fail-under=100 --include="$(call listed,$(COVERED))" \
+	    --omit="$(call listed,$(WITH_OPUS))"
 
 # Coverage is read from the last whole run of the tests, which check repeats only if something has changed since.
 $(TESTED): $(SOURCES) pyproject.toml

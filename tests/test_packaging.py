@@ -138,6 +138,17 @@ def test_every_module_has_its_test_module(folder: str) -> None:
     assert missing == []
 
 
+def test_what_has_to_be_covered_whole_is_there() -> None:
+    """A name that is none would be passed over in silence."""
+    recipe = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    (named, edge, opus) = (
+        re.findall(rf"^{name} = (.*)$", recipe, re.MULTILINE)[0].split() for name in ("COVERED", "EDGE", "WITH_OPUS")
+    )
+    assert named.pop() == "$(EDGE:%=receiver/asgi/%.py)"
+    for pattern in (*named, *opus, *(f"receiver/asgi/{name}.py" for name in edge)):
+        assert list(ROOT.glob(pattern)), pattern
+
+
 def test_an_exception_from_that_rule_is_still_one() -> None:
     for name in NOT_MIRRORED:
         path = Path(name)
