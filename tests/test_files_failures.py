@@ -92,6 +92,19 @@ def test_a_write_that_does_not_fit_keeps_what_fits(tmp_path: Path) -> None:
     assert file.landed == 2**20
 
 
+def test_what_one_write_does_not_take_the_next_one_does(tmp_path: Path) -> None:
+    size = 2**31  # a kernel takes a page less than that at once
+    with (tmp_path / "zeros").open("wb") as zeros:
+        zeros.truncate(size)
+    files.configure(limit_bytes=2 * size)
+    nowhere = Path(os.devnull)
+    file = files.adopt(os.open(nowhere, os.O_WRONLY), nowhere)
+    file.append(np.memmap(tmp_path / "zeros", np.uint8, "r"))  # neither read nor kept by anybody
+    with pytest.raises(FileError, match="Invalid argument"):  # a device has no length that could be set
+        file.close().result(WAIT_S)
+    assert file.landed == size
+
+
 def test_more_than_the_limit_is_refused_and_later_taken_again(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     stuck = files.adopt(writing, Path("stuck"))

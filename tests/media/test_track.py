@@ -217,7 +217,7 @@ def test_more_than_a_second_in_one_packet_is_rejected() -> None:
 def test_a_payload_of_more_bytes_than_may_be_is_rejected_however_much_it_holds() -> None:
     decoder = decoder_for(AudioFormat(Encoding.L16, RATE), l16_byte_order="little")
     track = Track("inbound", decoder, Timeline(0.0), payload_bytes=2 * PACKET)
-    play(track, [packet(1), Media("inbound", bytes(2 * PACKET + 1), 2, 20)])
+    play(track, [packet(1), Media("inbound", bytes(2 * PACKET + 2), 2, 20)])
     assert track.counters().rejected == track.oversized == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from receiver.recordings.journal import (
     begin,
     encode,
     encode_annotation,
+    lines_of,
     lock,
     read,
     sayable,
 )
-from receiver.recordings.ledger import FileEntry, SinkEntry
+from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
 from receiver.stream import StreamFacts
 
 
@@ -54,6 +56,26 @@ def test_a_journal_that_cannot_be_started_leaves_no_descriptor(lab: Any, tmp_pat
         begin(folder, lab.facts())
     assert len(os.listdir("/proc/self/fd")) == before
     assert os.listdir(folder) == ["journal.jsonl"]  # nor its beginning
+
+
+def test_a_journal_that_is_begun_anew_says_all_that_is_known(lab: Any, tmp_path: Path) -> None:
+    known = Ledger()
+    known.add_gap(Gap("inbound", 160, 320, 8000, Cause.LOST))
+    for seen in (Digit("5", 320, 8000), Marked("greeting", 320, 8000), Discontinuity("inbound", 320, 8000, 40, 9000)):
+        known.add_seen(seen)
+    known.add_annotation(encode_annotation(Annotation("level", "inbound", 0, 160, 8000, {"db": -3}, "levels"))[0])
+    known.add_file(FileEntry("inbound.wav", "audio", "audio/wav", "wav"))
+    known.add_counters(lab.ENDED.tracks)
+    known.sinks = {"wav": SinkEntry("ok", None, {}, 0)}
+    end = End(lab.ENDED, datetime(2026, 11, 21, tzinfo=UTC))
+    begin(tmp_path, lab.facts(), lines_of(known, end)).close().result(20)
+    descriptor = os.open(tmp_path / "journal.jsonl", os.O_RDONLY)
+    try:
+        facts, ledger, its_end, unread = read(descriptor)
+    finally:
+        os.close(descriptor)
+    assert (facts, its_end, unread) == (lab.facts(), end, 0)
+    assert lines_of(ledger, its_end) == lines_of(known, end)
 
 
 def test_a_line_that_was_being_written_is_left_out(lab: Any, tmp_path: Path) -> None:

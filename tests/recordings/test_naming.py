@@ -72,6 +72,10 @@ def test_a_template_is_filled_with_what_it_names() -> None:
     assert found == ["default", "2026-11-21", "CA1-Ann_B_", "0199-ours"]
 
 
+def test_text_may_stand_behind_what_is_filled_in() -> None:
+    assert components("{source}-calls/{stream_id}.d", facts()) == ["default-calls", "0199-ours.d"]
+
+
 def test_what_is_missing_or_no_text_still_has_a_name() -> None:
     parameters = {"n": 7, "none": None, "map": {"a": [1]}, "yes": True}
     template = "{call_id}/{parameters.gone}/{parameters.n}/{parameters.none}/{parameters.map}/{parameters.yes}"
