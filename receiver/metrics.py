@@ -26,15 +26,25 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client import Metric as Family
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from receiver.events import Cause, Ended, EndReason, Event, Frame, Gap
+from receiver.events import Cause, Ended, EndReason, Event, Frame, Gap, TrackCounters
 from receiver.plugin_series import Collects, PluginSeries
 
 RUNNING = {"version": version("media-stream-receiver"), "python": platform.python_version()}
 TRACKS = frozenset({"inbound", "outbound"})
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+FATES = {
+    "received": "Media messages of tracks; each was placed, duplicate, late or rejected. Counted when a stream ends",
+    "placed": "Media messages whose audio is on the timeline; counted when a stream ends",
+    "duplicate": "Media messages received twice; counted when a stream ends",
+    "late": "Media messages too late to be placed; counted when a stream ends",
+    "rejected": "Media messages that could not be decoded; counted when a stream ends",
+    "reordered": "Media messages put back in order, of those that were placed; counted when a stream ends",
+}
+"""What becomes of a media message, as in the counters of a track, and what the series of each says of itself."""
+
 DELAY_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -72,11 +82,10 @@ class Metrics:
         self._message = counter("messages", "Messages of the peers, by kind", "source", "kind")
         self._seconds = counter("audio_seconds", "Audio placed on timelines", "source", "track", "codec")
         self._gap = counter("gap_seconds", "Timeline without audio, by cause", "source", "cause")
-        self._duplicate = counter("duplicate_frames", "Media messages received twice; counted when a stream ends")
-        self._late = counter("late_frames", "Media messages too late to be placed; counted when a stream ends")
-        self._reordered = counter("reordered_frames", "Media messages put back in order; counted when a stream ends")
+        self._frames = _Frames()
+        registry.register(self._frames)
         self._queue = gauge("sink_queue_seconds", "Audio that waits for a sink, of all its streams", "sink")
-        self._dropped = counter("sink_dropped_seconds", "Audio that a sink was too slow for", "sink")
+        self._dropped = counter("sink_dropped_seconds", "Audio that a sink was too slow for, or had failed before", "sink")
         self._failures = counter("sink_failures", "Streams on which a sink raised, or was left behind", "sink")
         self._delay = _Delays(
             "receiver_delivery_delay_seconds",
@@ -116,10 +125,7 @@ class Metrics:
         source = self._source(source)
         self._streams.labels(source).dec()
         self._ended.labels(source, ended.reason.value).inc()
-        for track in ended.tracks.values():
-            self._duplicate.inc(track.duplicate)
-            self._late.inc(track.late)
-            self._reordered.inc(track.reordered)
+        self._frames.add(ended.tracks.values())
 
     def refused(self, source: str, reason: str) -> None:
         """Count a handshake that was answered with an error; ``source`` is empty where no path matched."""
@@ -160,7 +166,7 @@ class Metrics:
     # What the sinks' side has done.
 
     def sink_dropped(self, sink: str, seconds: float) -> None:
-        """Count audio that a sink was too slow for."""
+        """Count audio that a sink was too slow for, or had failed before."""
         self._dropped.labels(self._sink(sink)).inc(seconds)
 
     def sink_failed(self, sink: str) -> None:
@@ -251,6 +257,25 @@ class _Delays(Collector):
         counts = accumulate(self._counts.copy())
         buckets = [(str(bound), count) for bound, count in zip((*self._buckets, "+Inf"), counts, strict=True)]
         yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
+
+
+class _Frames(Collector):
+    """What became of media messages. One thread adds; no scrape falls between two figures of one stream."""
+
+    def __init__(self) -> None:
+        self._counted = dict.fromkeys(FATES, 0)
+
+    def add(self, tracks: Iterable[TrackCounters]) -> None:
+        """Count the messages of tracks that are over."""
+        counted = self._counted.copy()
+        for track in tracks:
+            for fate in FATES:
+                counted[fate] += getattr(track, fate)
+        self._counted = counted
+
+    def collect(self) -> Iterator[Family]:
+        for fate, count in self._counted.items():
+            yield CounterMetricFamily(f"receiver_{fate}_frames", FATES[fate], value=count)
 
 
 class _WithoutCreated(Collector):

@@ -22,8 +22,11 @@ NAMES = {
     "receiver_messages_total": ("counter", {"source", "kind"}),
     "receiver_audio_seconds_total": ("counter", {"source", "track", "codec"}),
     "receiver_gap_seconds_total": ("counter", {"source", "cause"}),
+    "receiver_received_frames_total": ("counter", set()),
+    "receiver_placed_frames_total": ("counter", set()),
     "receiver_duplicate_frames_total": ("counter", set()),
     "receiver_late_frames_total": ("counter", set()),
+    "receiver_rejected_frames_total": ("counter", set()),
     "receiver_reordered_frames_total": ("counter", set()),
     "receiver_sink_queue_seconds": ("gauge", {"sink"}),
     "receiver_sink_dropped_seconds_total": ("counter", {"sink"}),
@@ -101,15 +104,40 @@ def test_a_stream_is_counted_in_and_out_with_its_counters() -> None:
     metrics.stream_started("default")
     metrics.stream_started("default")
     tracks = {
-        "inbound": TrackCounters(8000, duplicate=1, late=2, reordered=3),
-        "outbound": TrackCounters(8000, duplicate=10, late=20, reordered=30),
+        "inbound": TrackCounters(8000, received=12, placed=5, duplicate=1, late=2, rejected=4, reordered=3),
+        "outbound": TrackCounters(8000, received=120, placed=50, duplicate=10, late=20, rejected=40, reordered=30),
     }
     metrics.stream_ended("default", Ended(EndReason.RESET, False, tracks))
     assert value(metrics, "receiver_streams", source="default") == 1
     assert value(metrics, "receiver_streams_ended_total", source="default", reason="reset") == 1
-    assert value(metrics, "receiver_duplicate_frames_total") == 11
-    assert value(metrics, "receiver_late_frames_total") == 22
-    assert value(metrics, "receiver_reordered_frames_total") == 33
+    expected = {"received": 132, "placed": 55, "duplicate": 11, "late": 22, "rejected": 44, "reordered": 33}
+    assert {fate: value(metrics, f"receiver_{fate}_frames_total") for fate in expected} == expected
+
+
+def test_in_every_scrape_received_is_the_sum_of_what_became_of_it() -> None:
+    metrics = Metrics(sources=["default"])
+    counters = TrackCounters(8000, received=10, placed=1, duplicate=2, late=3, rejected=4)
+    over = threading.Event()
+
+    def count() -> None:
+        for _ in range(2000):
+            metrics.stream_ended("default", Ended(EndReason.STOP, True, {"inbound": counters}))
+        over.set()
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    while True:
+        last = over.is_set()
+        seen = figures(metrics)
+        fates = {
+            fate: seen[f"receiver_{fate}_frames_total", frozenset()]
+            for fate in ("received", "placed", "duplicate", "late", "rejected")
+        }
+        assert fates.pop("received") == sum(fates.values())
+        if last:
+            break
+    thread.join()
+    assert fates == {"placed": 2000, "duplicate": 4000, "late": 6000, "rejected": 8000}
 
 
 def test_audio_and_gaps_are_counted_in_seconds_of_their_own_rate() -> None:

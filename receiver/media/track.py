@@ -232,7 +232,7 @@ class Track:
         return self._unreadable + self._run.damaged
 
     def counters(self) -> TrackCounters:
-        """What became of every message so far, as of the last ``drain``."""
+        """What became of every message so far, as of the last ``drain``; of one that waits, nothing has yet."""
         run = self._run
         gaps = dict(self._gaps)
         if run.damaged_samples:
@@ -241,7 +241,7 @@ class Track:
             rate=self.rate,
             length=self.cursor,
             samples=run.audio,
-            received=self._received,
+            received=self._received - len(self.held),
             placed=run.placed,
             duplicate=self._duplicate,
             late=self._late,

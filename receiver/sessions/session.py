@@ -89,9 +89,9 @@ class Session:
                     heard = {} if self._tracks is None else self._tracks.heard
             except ProtocolError as error:
                 if message is None:
+                    self.kinds["unreadable"] += 1
                     self._keep(None, data, at)
                     if withholds(self._tracks, None, at):
-                        self.kinds["unreadable"] += 1
                         events += self._withheld()
                         continue
                 events += self._broken(error, data, at)
@@ -311,7 +311,6 @@ class Session:
         return verdict or other
 
     def _broken(self, error: ProtocolError, data: Data, at: float) -> list[Event]:
-        self.kinds["unreadable"] += 1
         if self.started is not None and not isinstance(error, _Fatal):
             kind = "binary" if isinstance(data, bytes) else "oversized" if error.code == 1009 else "unreadable"
             verdict = self._tolerance.forgive(error, kind, at)

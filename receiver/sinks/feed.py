@@ -9,10 +9,10 @@ it came in the middle of the stream.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from receiver.events import Cause, Ended, Event, Frame, Gap, Passing, Started
+from receiver.events import Cause, Ended, Event, Frame, Gap, Passing, Started, TrackCounters
 from receiver.sinks.budget import Budget
 
 Overflow = Literal["drop_newest", "drop_oldest", "spill"]
@@ -30,17 +30,20 @@ EVENT_BYTES = 200
 class Account:
     """What a feed knows of one track. Each field is written by one side; made by whichever comes to the track first."""
 
-    __slots__ = ("dropped", "expected", "limit", "put", "rate", "taken")
+    __slots__ = ("began", "dropped", "expected", "holes", "limit", "lost", "put", "rate", "taken")
 
     def __init__(self) -> None:
         # written by the putting side
         self.rate = 0  # not known yet
+        self.began = 0  # where the first event of the track started that was put
         self.limit = 0  # samples: how many may wait
         self.put = 0  # samples, those that were evicted taken off
         self.dropped = 0
         # written by the taking side
         self.taken = 0
         self.expected = 0  # where the next event is to start
+        self.holes = 0  # samples before that which were closed with a Gap of cause DROPPED
+        self.lost = 0  # of them, those that the putting side knows nothing of
 
 
 class Feed:
@@ -65,8 +68,12 @@ class Feed:
         """Events without audio that did not fit."""
         self._others_in = 0
         self._spared: list[Event] = []  # evicted events that are not to be dropped: older than all in the queue
+        self._final: Mapping[str, TrackCounters] = {}  # of Ended, once that has come
+        self._passed: dict[str, tuple[int, int]] = {}  # since it was closed: where each track is, and its rate
         # written by the taking side
         self.closed = False
+        self.given_up = False
+        """It was closed before its end by a sink that had all it wanted: what follows is not missed."""
         self.idle = False
         """Nobody takes now: the sink has failed, and is to be started again."""
         self._others_out = 0
@@ -78,6 +85,8 @@ class Feed:
 
     def put(self, events: Sequence[Event]) -> bool:
         """Append what fits, never wait; whether there is something new to take. After Ended nothing is accepted."""
+        if self.closed:
+            self._pass_by(events)
         if self.closed or self.ended:
             return False
         grown = False
@@ -93,6 +102,7 @@ class Feed:
                 grown = True
             elif isinstance(event, Ended):
                 self.ended = True  # before the append: whoever takes it sees that nothing follows
+                self._final = event.tracks
                 self._queue.append(event)
                 return True
             elif isinstance(event, Started):
@@ -102,6 +112,8 @@ class Feed:
             elif self._others_in - self._others_out >= OTHERS_LIMIT:
                 self._drop(event)
             else:
+                if isinstance(event, Gap) and event.track not in self._accounts:
+                    self._rated(event.track, event.rate, event.start)
                 self._others_in += 1
                 self._queue.append(event)
                 grown = True
@@ -121,8 +133,12 @@ class Feed:
             return None
         return self._hand_out(event)
 
-    def close(self) -> None:
-        """Nobody takes any more: what is queued, and whatever comes, is discarded. Either side may do this."""
+    def close(self, *, give_up: bool = False) -> None:
+        """Nobody takes any more: what is queued, and whatever comes, is discarded. Either side may do this.
+
+        All of that counts as dropped, unless the sink is content with what it has (``give_up``).
+        """
+        self.given_up = self.given_up or (give_up and not self.closed)
         self.closed = True
         self._queue.clear()
         self._spared.clear()
@@ -165,10 +181,15 @@ class Feed:
 
     @property
     def dropped_s(self) -> dict[str, float]:
-        """Seconds that did not fit, by track. What had passed before the feed was made is not among them."""
-        return {
-            track: account.dropped / account.rate for track, account in self._accounts.copy().items() if account.dropped
-        }
+        """Seconds that the sink was not given, by track: they did not fit, or came when it had failed.
+
+        What had passed before the feed was made is not among them.
+        """
+        accounts = self._accounts.copy().items()
+        dropped = {track: (account.dropped + account.lost, account.rate) for track, account in accounts}
+        if self.closed and not self.given_up:
+            dropped |= self._missed(dropped)
+        return {track: samples / rate for track, (samples, rate) in dropped.items() if samples and rate}
 
     def _hand_out(self, event: Event) -> Event:
         """Count an event of the queue; what is to be taken first, it or the hole before it."""
@@ -184,12 +205,15 @@ class Feed:
                 account.expected = event.end
             if start > expected:
                 self._ready.append(event)
+                account.holes += start - expected
                 return Gap(event.track, expected, start, event.rate, Cause.DROPPED)
         elif isinstance(event, Ended):
             for track, counters in event.tracks.items():
-                expected = self._expected(track)
-                if counters.length > expected:
-                    self._ready.append(Gap(track, expected, counters.length, counters.rate, Cause.DROPPED))
+                account = self._account(track)
+                if counters.length > account.expected:
+                    self._ready.append(Gap(track, account.expected, counters.length, counters.rate, Cause.DROPPED))
+                    account.holes += counters.length - account.expected
+                    account.expected = counters.length
             self._ready.append(event)
             return self._ready.pop(0)
         else:
@@ -210,18 +234,38 @@ class Feed:
         account = self._accounts.get(track)
         return 0 if account is None else account.expected
 
-    def _rated(self, track: str, rate: int) -> Account:
-        """The account of a track, which has this rate. For the putting side."""
+    def _rated(self, track: str, rate: int, start: int = 0) -> Account:
+        """The account of a track, which has this rate; its first event starts at ``start``. For the putting side."""
         account = self._account(track)
         if account.rate != rate:
             account.limit = int(self._buffer_s * rate)
+            account.began = start
             account.rate = rate
         return account
+
+    def _pass_by(self, events: Sequence[Event]) -> None:
+        """Remember how far a stream has come that nobody takes any more."""
+        for event in events:
+            if isinstance(event, (Frame, Gap)):
+                self._passed[event.track] = event.end, event.rate
+            elif isinstance(event, Ended):
+                self._final = event.tracks
+
+    def _missed(self, dropped: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """Samples, and their rate, that were never handed out of a feed that is closed. For the putting side."""
+        ends = {track: (counters.length, counters.rate) for track, counters in self._final.items()} or self._passed
+        missed = {}
+        for track, (end, rate) in ends.items():
+            account = self._account(track)
+            given = account.expected - account.holes
+            given -= sum(event.end - event.start for event in self._ready.copy() if _is_of(event, track))
+            missed[track] = max(end - account.began - given, dropped.get(track, (0, 0))[0]), rate
+        return missed
 
     def _put_in_part(self, frame: Frame) -> bool:
         """Put what fits of a frame: of a track's first all, most often. Whether anything did."""
         track, count = frame.track, len(frame.samples)
-        account = self._rated(track, frame.rate)
+        account = self._rated(track, frame.rate, frame.start)
         queued = account.put - account.taken
         limit = min(account.limit, queued) if self._budget.over else account.limit
         if queued + count > limit:
@@ -260,6 +304,11 @@ class Feed:
 
     def _drop(self, event: Event) -> None:
         if isinstance(event, (Frame, Gap)):
-            self._rated(event.track, event.rate).dropped += event.end - event.start
+            self._rated(event.track, event.rate, event.start).dropped += event.end - event.start
         else:
             self.events_dropped += 1
+
+
+def _is_of(event: Event, track: str) -> bool:
+    """Whether it is a part of what a track was, and not a hole in it."""
+    return isinstance(event, (Frame, Gap)) and event.track == track and getattr(event, "cause", None) != Cause.DROPPED

@@ -216,7 +216,7 @@ class Listener:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        self._finish()
+        self._finish(give_up=status == "ok" and not self._cancelled)
 
     def _never_ran(self, _: object) -> None:
         """A task that is cancelled before its first step never gets to its own ``try``."""
@@ -227,8 +227,8 @@ class Listener:
         self.leave_behind()
         self._reader.stop()
 
-    def _finish(self) -> None:
-        self.feed.close()
+    def _finish(self, *, give_up: bool = False) -> None:
+        self.feed.close(give_up=give_up)
         self.ending.set()  # the main thread and the loop may come here together
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:

@@ -58,10 +58,11 @@ class SpillingFeed(Feed):
         self._recalled: deque[Frame | Gap] = deque()
         self._now_s = 0.0  # where the audio has come to
         self._pause_s = FIRST_PAUSE_S
-        self._lost_s: dict[str, float] = {}  # grows by being replaced
 
     def put(self, events: Sequence[Event]) -> bool:
         """As a feed's. While it is spilled, audio is news only to a taking side that waits for it."""
+        if self.closed:
+            return super().put(events)
         news = False
         if self._spilled and self._caught_up == self._spills and not self._budget.over:
             news = self._go_on(self._live)
@@ -98,16 +99,10 @@ class SpillingFeed(Feed):
                 return self._hand_out(event)
         return self._recollect()
 
-    def close(self) -> None:
+    def close(self, *, give_up: bool = False) -> None:
         """As a feed's; the history is let go."""
-        super().close()
+        super().close(give_up=give_up)
         self._recall.close()
-
-    @property
-    def dropped_s(self) -> dict[str, float]:
-        """Seconds that did not fit, or that the history did not have, by track."""
-        dropped_s, lost_s = super().dropped_s, self._lost_s
-        return {track: dropped_s.get(track, 0.0) + lost_s.get(track, 0.0) for track in {**dropped_s, **lost_s}}
 
     def _spills_at(self, event: Frame | Gap) -> bool:
         if isinstance(event, Gap):
@@ -145,6 +140,7 @@ class SpillingFeed(Feed):
             account = self._account(track)
             if end > account.expected:
                 self._ready.append(Gap(track, account.expected, end, account.rate, Cause.DROPPED))
+                account.holes += end - account.expected
                 account.expected = end
         ends = (account.expected / account.rate for account in self._accounts.copy().values() if account.rate)
         self._now_s = max(ends, default=0.0)
@@ -250,7 +246,9 @@ class SpillingFeed(Feed):
                 account.expected = end
 
     def _lose(self, track: str, start: int, end: int, rate: int) -> Gap:
-        self._lost_s = {**self._lost_s, track: self._lost_s.get(track, 0.0) + (end - start) / rate}
+        account = self._account(track)
+        account.holes += end - start
+        account.lost += end - start
         return Gap(track, start, end, rate, Cause.DROPPED)
 
     def _pop(self) -> Event | None:

@@ -29,6 +29,10 @@ def frame(start: int, count: int, track: str = "inbound") -> Frame:
     return Frame(track, start, RATE, (np.arange(start, start + count) % 30000).astype(np.int16))
 
 
+def gap(start: int, end: int, track: str = "inbound") -> Gap:
+    return Gap(track, start, end, RATE, Cause.LOST)
+
+
 def ended(**lengths: int) -> Ended:
     return Ended(EndReason.STOP, True, {track: TrackCounters(RATE, length) for track, length in lengths.items()})
 
@@ -136,7 +140,57 @@ def test_a_closed_feed_discards_and_holds_nothing() -> None:
     assert feed.queued_bytes == 320 + EVENT_BYTES
     feed.close()
     assert not feed.put([frame(160, 160)])
-    assert (feed.queued_bytes, feed.queued_s, feed.take(), feed.dropped_s) == (0, 0.0, None, {})
+    assert (feed.queued_bytes, feed.queued_s, feed.take()) == (0, 0.0, None)
+
+
+def test_what_a_closed_feed_had_and_what_comes_after_is_missed() -> None:
+    feed = make(0.05)
+    feed.put([frame(0, 160), frame(160, 160), frame(320, 160)])  # of the last one a half fits
+    assert isinstance(feed.take(), Frame)
+    feed.close()
+    assert feed.dropped_s == {"inbound": 0.01}  # until something tells where the stream is
+    feed.put([frame(480, 160), gap(640, 800), Digit("1", 0, RATE), gap(0, 80, track="outbound")])
+    assert feed.dropped_s == {"inbound": 0.08, "outbound": 0.01}
+    feed.put([ended(inbound=960, outbound=80)])
+    assert feed.dropped_s == {"inbound": 0.1, "outbound": 0.01}
+    feed.close(give_up=True)  # too late
+    assert feed.dropped_s == {"inbound": 0.1, "outbound": 0.01}
+
+
+def test_what_was_ready_to_be_taken_is_missed_as_well() -> None:
+    feed = make(0.02)
+    feed.put([frame(0, 160), frame(160, 160)])
+    assert isinstance(feed.take(), Frame)
+    feed.put([frame(320, 80), gap(400, 480)])
+    hole = feed.take()
+    assert isinstance(hole, Gap) and (hole.start, hole.end, hole.cause) == (160, 320, Cause.DROPPED)
+    feed.close()
+    feed.put([ended(inbound=480)])
+    assert feed.dropped_s == {"inbound": 0.04}
+
+
+def test_a_sink_that_has_what_it_wanted_misses_nothing_more() -> None:
+    feed = make(0.02)
+    feed.put([frame(0, 160), frame(160, 160)])
+    assert isinstance(feed.take(), Frame)
+    feed.close(give_up=True)
+    feed.close()
+    feed.put([frame(320, 160), ended(inbound=480)])
+    assert feed.dropped_s == {"inbound": 0.02}
+
+
+def test_what_had_passed_before_a_feed_was_made_is_not_missed() -> None:
+    feed = make()
+    feed.put([frame(800, 160)])
+    assert isinstance(feed.take(), Gap)
+    feed.close()
+    feed.put([gap(160, 320, track="outbound"), ended(inbound=1600)])
+    assert feed.dropped_s == {"inbound": 0.1}
+    began_with_a_gap = make()
+    began_with_a_gap.put([gap(800, 960), frame(960, 160)])
+    began_with_a_gap.close()
+    began_with_a_gap.put([ended(inbound=1600)])
+    assert began_with_a_gap.dropped_s == {"inbound": 0.1}
 
 
 def test_a_sink_that_takes_while_room_is_made_changes_nothing() -> None:

@@ -1,0 +1,55 @@
+"""``receiver serve`` that also says what only the process itself knows, once or twice a second, in the file PROBE.
+
+    PROBE=probe.json python torture/probed.py serve -c config.toml
+
+With PYTHONASYNCIODEBUG=1 whatever holds the sockets' loop for more than 50 ms is a warning in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+SLOW_S = 0.05
+EVERY_S = 0.5
+
+
+def main() -> None:
+    """Run the command line with a loop that is watched."""
+    run = uvloop.run
+
+    def watched(work: Coroutine[Any, Any, Any]) -> Any:
+        def made() -> asyncio.AbstractEventLoop:
+            loop = uvloop.new_event_loop()
+            loop.slow_callback_duration = SLOW_S
+            threading.Thread(target=_tell, args=(loop, Path(os.environ["PROBE"])), daemon=True).start()
+            return loop
+
+        return run(work, loop_factory=made)
+
+    uvloop.run = watched
+    from receiver.cli import main as receiver
+
+    receiver()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, path: Path) -> None:
+    """Tasks of the sockets' loop, and threads by their names without numbers."""
+    new = path.with_suffix(".new")
+    while True:
+        time.sleep(EVERY_S)
+        tasks = asyncio.all_tasks(loop)
+        new.write_text(json.dumps({"tasks": len(tasks), "threads": threading.active_count()}))
+        new.rename(path)
+
+
+if __name__ == "__main__":
+    main()
