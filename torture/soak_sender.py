@@ -199,7 +199,7 @@ async def main(orders: Orders) -> None:
         count = 0
         while not over.is_set():
             variant = dice.randrange(VARIANTS)
-            said = Said(f"call-{number}-{count}", variant, dice.choice(ENDS))
+            said = Said(f"call-{orders.seed}-{number}-{count}", variant, dice.choice(ENDS))
             frames = int(dice.uniform(orders.shortest_s, orders.longest_s) / FRAME_S)
             call = Call(orders, said, frames, tables[variant], dice)
             count += 1

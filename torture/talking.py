@@ -75,11 +75,11 @@ def upgrade(path: str, token: str) -> bytes:
 
 
 class Material:
-    """The audio of one call of two tracks: noise, so that no two places are alike. The same seed makes the same."""
+    """The audio of one call of two tracks: noise, so that no two places are alike. The same seed begins with the same."""
 
     def __init__(self, seed: int, frames: int) -> None:
-        dice = np.random.default_rng(seed)
-        self._codes = {track: dice.integers(0, 256, frames * FRAME, dtype=np.uint8) for track in TRACKS}
+        dice = {track: np.random.default_rng([seed, place]) for place, track in enumerate(TRACKS)}
+        self._codes = {track: dice[track].integers(0, 256, frames * FRAME, dtype=np.uint8) for track in TRACKS}
 
     def samples(self, track: str, frames: int) -> Samples:
         """What so many frames of a track are, decoded by G.711 as its recommendation has it."""
