@@ -85,7 +85,9 @@ class Metrics:
         self._frames = _Frames()
         registry.register(self._frames)
         self._queue = gauge("sink_queue_seconds", "Audio that waits for a sink, of all its streams", "sink")
-        self._dropped = counter("sink_dropped_seconds", "Audio that a sink was too slow for, or had failed before", "sink")
+        self._dropped = counter(
+            "sink_dropped_seconds", "Audio that a sink was too slow for, or had failed before", "sink"
+        )
         self._failures = counter("sink_failures", "Streams on which a sink raised, or was left behind", "sink")
         self._delay = _Delays(
             "receiver_delivery_delay_seconds",

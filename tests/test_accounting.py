@@ -25,7 +25,14 @@ import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from receiver import files
@@ -220,7 +227,9 @@ class World:
         self.root = Path(tempfile.mkdtemp(prefix="accounting-", dir=memory if memory.is_dir() else None))
         self.loop = asyncio.new_event_loop()
         self.late: list[asyncio.Task[None]] = []
-        sinks = {name: SinkConfig.model_validate({"use": f"{__name__}:scripted", **more}) for name, more in SINKS.items()}
+        sinks = {
+            name: SinkConfig.model_validate({"use": f"{__name__}:scripted", **more}) for name, more in SINKS.items()
+        }
         self.metrics = Metrics(sources=["default"], sinks=sinks)
         self.hub = Hub(sinks, base=self.root, feeds_bytes=1 << 30)
         self.watch = Watch(self.root, 0, self.hub, self.metrics)
@@ -532,7 +541,9 @@ class Accounting(RuleBasedStateMachine):
     def _media(self, track: str, size: int, chunk: Any, stamp: Any, number: int = 0) -> str:
         payload = base64.b64encode(payload_of(number, size)).decode()
         media = {"track": track, "chunk": chunk, "timestamp": stamp, "payload": payload}
-        said = {key: str(value) if isinstance(value, int) else value for key, value in media.items() if value is not None}
+        said = {
+            key: str(value) if isinstance(value, int) else value for key, value in media.items() if value is not None
+        }
         return json.dumps({"event": "media", "media": said})
 
     def _numbered(self, track: str, size: int, chunk: Any, stamp: Any) -> tuple[Data, int | None]:

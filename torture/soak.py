@@ -274,7 +274,9 @@ def report(outcome: Outcome) -> list[str]:
     ]
     for name in ("descriptors", "threads", "tasks"):
         lines.append(f"  {name:<10} {values[name][0]} before, {values[name][1]} after")
-    lines.append(f"  Recv-Q     {values['recv_q_worst']} bytes at most; the sender was {values['sender_late_worst_s']} s late")
+    lines.append(
+        f"  Recv-Q     {values['recv_q_worst']} bytes at most; the sender was {values['sender_late_worst_s']} s late"
+    )
     return lines
 
 
@@ -290,7 +292,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--longest", type=float, default=None, help="seconds of the longest call (40, or a third of it)")
+    parser.add_argument(
+        "--longest", type=float, default=None, help="seconds of the longest call (40, or a third of it)"
+    )
     parser.add_argument("--debug-seconds", type=float, default=15.0, help="of the run in debug mode; 0: none")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=None, help="where recordings are made (a new one)")
