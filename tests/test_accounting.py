@@ -1,7 +1,7 @@
 """Everything that arrives is accounted for, to the message and to the sample, whatever comes and whoever is slow.
 
-A machine talks to a real session, stream, recording and hub with all that a peer and an operator can do, and keeps books
-of its own. ``ACCOUNTING_EXAMPLES=10000`` makes many more conversations of it than a test has time for.
+A machine talks to a real session, stream, recording and hub with all that a peer and an operator can do, and keeps
+books of its own. ``ACCOUNTING_EXAMPLES=10000`` makes many more conversations of it than a test has time for.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ DIGITS = {int(decoded(bytes([code(digit)]))[0]): digit for digit in range(16)}
 
 
 def payload_of(number: int, size: int) -> bytes:
-    """A packet that says which one it is: a mark that is nowhere else, six digits of base 15, and the last of them on."""
+    """A packet that says which one it is: a mark that is nowhere else, six digits of base 15, the last on and on."""
     digits = [number // 15**place % 15 for place in range(5, -1, -1)]
     return bytes([code(15), *map(code, digits)]).ljust(size, bytes([code(digits[-1])]))
 
@@ -609,7 +609,7 @@ class Accounting(RuleBasedStateMachine):
         self._take(self.session.close(reason, self._now(0.01)))
 
     def _check_packets(self, ended: Ended) -> None:
-        """Every packet is in the audio once, or is counted as something else. What is repeated may be a new beginning."""
+        """Every packet is in the audio once, or counted as something else; what is repeated may be a new beginning."""
         seen: Counter[int] = Counter()
         for track, tiling in self.tilings.items():
             packets = [

@@ -1,8 +1,9 @@
-"""``receiver serve`` that also says what only the process itself knows, once or twice a second, in the file PROBE.
+"""``receiver serve`` that also says what only the process itself knows, twice a second, in the file PROBE.
 
     PROBE=probe.json python torture/probed.py serve -c config.toml
 
-With PYTHONASYNCIODEBUG=1 whatever holds the sockets' loop for more than 50 ms is a warning in the log.
+With SLOW=1 whatever holds the sockets' loop for more than 50 ms is a warning in the log: that is asyncio's debug mode,
+but not for the loops of sinks, which may be as slow as they like.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def main() -> None:
         def made() -> asyncio.AbstractEventLoop:
             loop = uvloop.new_event_loop()
             loop.slow_callback_duration = SLOW_S
+            loop.set_debug("SLOW" in os.environ)
             threading.Thread(target=_tell, args=(loop, Path(os.environ["PROBE"])), daemon=True).start()
             return loop
 
@@ -42,12 +44,11 @@ def main() -> None:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, path: Path) -> None:
-    """Tasks of the sockets' loop, and threads by their names without numbers."""
+    """How many tasks the sockets' loop has, again and again."""
     new = path.with_suffix(".new")
     while True:
         time.sleep(EVERY_S)
-        tasks = asyncio.all_tasks(loop)
-        new.write_text(json.dumps({"tasks": len(tasks), "threads": threading.active_count()}))
+        new.write_text(json.dumps({"tasks": len(asyncio.all_tasks(loop))}))
         new.rename(path)
 
 

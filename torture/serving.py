@@ -110,7 +110,7 @@ def serving(
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RECEIVER")}
     environ |= {"RECEIVER_TOKEN": token, "PROBE": str(folder / "probe.json")}
     if debug:
-        environ["PYTHONASYNCIODEBUG"] = "1"
+        environ["SLOW"] = "1"
     command = [sys.executable, "-P", str(HERE / "probed.py")] if probed else [sys.executable, "-P", "-m", "receiver"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "serve", "-c", "config.toml"], stderr=log, env=environ, cwd=folder)

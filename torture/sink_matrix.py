@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from talking import RATE, TRACKS, Samples
 
 SINK = Path(__file__).parent / "troubled_sink.py"

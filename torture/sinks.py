@@ -22,10 +22,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from serving import MIB, Served, serving
 from sink_matrix import CASES, LONG, OVERFLOWS, SHORT, TROUBLES, Lengths, configured, missed_s, wrong_with
 from talking import FRAME, FRAME_S, STOP, TRACKS, Material, close, greeting, upgrade
@@ -102,6 +103,7 @@ def matrix(folder: Path, lengths: Lengths) -> tuple[list[Row], dict[str, float],
         began = time.monotonic()
         code = served.stop(within_s=lengths.finish_s + 30)
         took_s = time.monotonic() - began
+        speakers["live"].wait()
         if code:
             problems.append(f"the server ended with {code}")
         if served.seen_recv_q > MOST_RECV_Q:

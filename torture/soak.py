@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from serving import MIB, Served, serving
 from soak_check import FATES, Books
 from soak_sender import FRAME_S, VARIANTS
 from talking import Material
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from machine import described, load_average  # noqa: E402 - it is in the benchmarks' folder
+from machine import described, load_average
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "soak.json"
@@ -272,8 +273,8 @@ def report(outcome: Outcome) -> list[str]:
         f"worst ≤ {values['lag_worst_s'] * 1000:g} ms",
         f"             {sparkline(seen.lag)}",
     ]
-    for name in ("descriptors", "threads", "tasks"):
-        lines.append(f"  {name:<10} {values[name][0]} before, {values[name][1]} after")
+    held = ("descriptors", "threads", "tasks")
+    lines += [f"  {name:<11}{values[name][0]} before, {values[name][1]} after" for name in held]
     lines.append(
         f"  Recv-Q     {values['recv_q_worst']} bytes at most; the sender was {values['sender_late_worst_s']} s late"
     )

@@ -1,4 +1,4 @@
-"""What became of the calls of a soak, looked at as they end: facts, files, and what the slow sink missed. Then they go."""
+"""What became of the calls of a soak, looked at as they end: facts, files, what the slow sink missed. Then they go."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from talking import FRAME, RATE, TRACKS, Material
 
 HEADER = 44

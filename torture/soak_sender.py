@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import uvloop
+
 from talking import BAD, FRAME_S, PONG, STOP, TRACKS, Material, close, greeting, upgrade, websocket_frame
 
 ENDS = ("stop", "close", "fin", "reset")
@@ -159,7 +160,7 @@ class Call(asyncio.Protocol):
 
     async def _end(self) -> None:
         transport = self._transport
-        while transport.get_write_buffer_size() and not transport.is_closing():  # all of it was sent, before it ends
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         if self.said.end == "stop":
             transport.write(STOP + close(1000))
@@ -181,7 +182,7 @@ class Call(asyncio.Protocol):
 async def main(orders: Orders) -> None:
     """Keep as many calls live as are asked for, until time is over; then end those that are left."""
     loop = asyncio.get_running_loop()
-    dice = random.Random(orders.seed)  # noqa: S311 - nothing here is a secret
+    dice = random.Random(orders.seed)
     most = int(orders.longest_s / FRAME_S)
     tables = []
     for variant in range(VARIANTS):

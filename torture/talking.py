@@ -75,7 +75,7 @@ def upgrade(path: str, token: str) -> bytes:
 
 
 class Material:
-    """The audio of one call of two tracks: noise, so that no two places are alike. The same seed begins with the same."""
+    """The audio of one call of two tracks: noise, so that no two places are alike. Equal seeds begin alike."""
 
     def __init__(self, seed: int, frames: int) -> None:
         dice = {track: np.random.default_rng([seed, place]) for place, track in enumerate(TRACKS)}

@@ -48,7 +48,7 @@ class Heard:
 
 @asynccontextmanager
 async def plugin(*, trouble: str, stall_s: float, pause_s: float = 0.0, raise_s: float = 0.0) -> AsyncIterator[Any]:
-    """``stall_s``: how long it is stuck; ``pause_s``: what a slow one takes for an event; ``raise_s``: how far it comes."""
+    """``stall_s``: how long it is stuck; ``pause_s``: what a slow one takes per event; ``raise_s``: where it raises."""
 
     async def sink(stream: Stream, events: AsyncIterator[Event]) -> None:
         heard = Heard(stream)

@@ -1,0 +1,12 @@
+"""The programs of torture/, which are scripts of one folder, and use what benchmarks/ knows of a machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+for folder in ("torture", "benchmarks"):
+    if str(ROOT / folder) not in sys.path:
+        sys.path.insert(0, str(ROOT / folder))
