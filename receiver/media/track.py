@@ -47,6 +47,7 @@ class Track:
         "_paused_at",
         "_payload_bytes",
         "_payloads",
+        "_peak_ms",
         "_received",
         "_restarted",
         "_resumed_at",
@@ -99,6 +100,7 @@ class Track:
         self._zeroed = False
         self._zero_ms = 0
         self._last_ms = 0
+        self._peak_ms = 0  # the latest stamp before the last one, where that went back a little
         self._unit = 0  # samples of the last packet: what a missing one is reckoned at
         self._owed: list[tuple[Cause, int]] = []  # packets missing between the cursor and the next frame
         self._restarted = False
@@ -128,7 +130,7 @@ class Track:
             unit_bytes = self._unit_bytes
             samples = len(payload) // unit_bytes if unit_bytes else self._samples_of(payload)
             ahead = (stamp - self._zero_ms) * self.rate // 1000 - self.cursor
-            if ahead < self._jitter and stamp + 2 * JITTER_MS >= self._last_ms and 0 < samples <= self._most:
+            if ahead < self._jitter and stamp >= self._last_ms and 0 < samples <= self._most:
                 order.expected = chunk + 1
                 if -ahead > self._skew:
                     self._skew = -ahead
@@ -287,7 +289,8 @@ class Track:
     def _advances(self, stamp: int | None) -> bool:
         """Whether a stamp is beyond all that was placed, by half a packet at least, and nothing waits to be placed."""
         half_ms = self._unit * 500 // self.rate
-        return self._zeroed and stamp is not None and not self._order.held and stamp > self._last_ms + half_ms
+        last_ms = max(self._last_ms, self._peak_ms)
+        return self._zeroed and stamp is not None and not self._order.held and stamp > last_ms + half_ms
 
     def _take(self, at: float, *, everything: bool = False) -> None:
         while (taken := self._order.take(at, everything=everything)) is not None:
@@ -325,7 +328,7 @@ class Track:
         """Where a frame goes that the counters put at ``reckoned`` and whose stamp is ``stamp``."""
         if not self._zeroed:
             self._zeroed = True
-            self._last_ms = stamp
+            self._last_ms = self._peak_ms = stamp
             zero = self._timeline.zero_ms(stamp, at)
             self._zero_ms = stamp - self._timeline.elapsed_ms(at) if self._own_zero else zero
         stamped = (stamp - self._zero_ms) * self.rate // 1000
@@ -334,6 +337,7 @@ class Track:
         if self._restarted or backwards or position * 1000 > self._timeline.latest_ms(at) * self.rate:
             return self._discontinue(stamp, at)
         self._skew = max(self._skew, position - stamped)
+        self._peak_ms = max(self._peak_ms, self._last_ms)
         self._last_ms = stamp
         return position
 
@@ -348,7 +352,7 @@ class Track:
         if stamp is not None:
             self._zeroed = True
             self._zero_ms = stamp - position * 1000 // self.rate
-            self._last_ms = stamp
+            self._last_ms = self._peak_ms = stamp
         return position
 
     def _settle(self, position: int) -> None:

@@ -159,6 +159,13 @@ def test_a_repeated_packet_is_dropped_once() -> None:
     assert track.counters().duplicate == 2
 
 
+def test_a_repeated_packet_is_dropped_also_where_a_stamp_went_back_a_little() -> None:
+    track = new_track()
+    events = play(track, [packet(1), packet(2), packet(3), packet(4, 0), packet(2), packet(3), packet(5)])
+    assert [number for number, _ in heard(events)] == [1, 2, 3, 4, 5]
+    assert track.counters().duplicate == 2
+
+
 @pytest.mark.parametrize("counter", [lambda n: 0, lambda n: 1, lambda n: n % 16, lambda n: (n + 1) // 2])
 def test_a_counter_that_repeats_while_time_goes_on_costs_no_audio(counter: Callable[[int], int]) -> None:
     track = new_track()
