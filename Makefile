@@ -8,6 +8,10 @@ PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 # Extra arguments for the benchmark; docs/performance.md has them all.
 BENCH ?=
 
+# How long make soak goes on, and further arguments for it.
+SOAK_MINUTES ?= 1
+SOAK ?=
+
 # How often make fuzz calls each of its targets.
 FUZZ_RUNS ?= 1000000
 
@@ -31,7 +35,7 @@ OPUS_DATA := $(abspath $(VENV))/opus.coverage
 SOURCES = $(shell find receiver plugins tests examples -type f -not -name '*.pyc' -not -name '.*' 2>/dev/null)
 # What is shipped, or copied from; and with it the programs for developers, which may start others.
 SHIPPED = receiver plugins examples
-SCANNED = $(SHIPPED) benchmarks conformance fuzzing
+SCANNED = $(SHIPPED) benchmarks conformance fuzzing torture
 # What make puts spaces between, with commas.
 comma := ,
 empty :=
@@ -50,7 +54,7 @@ export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system check security format bench fuzz conformance release lock clean
+.PHONY: help setup demo test test-system check security format bench soak fuzz conformance release lock clean
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
@@ -130,6 +134,9 @@ format: $(READY) ## put the code into shape
 bench: $(READY) ## measure everything (20 minutes, Linux, cc); BENCH="--quick" for 8, BENCH="--only P1 P3" for some
 	@$(BIN)/python benchmarks/bench.py $(BENCH)
 
+soak: $(READY) ## 200 calls that come and go, for SOAK_MINUTES (1): what is lost, what grows, what holds the loop (Linux)
+	@$(BIN)/python torture/soak.py --minutes $(SOAK_MINUTES) $(SOAK)
+
 fuzz: $(READY) ## feed what reads peers' bytes with anything, FUZZ_RUNS times, guided by coverage (atheris)
 	@$(BIN)/python -c "import atheris" 2>/dev/null \
 	    || $(BIN)/python -m pip install --quiet --quiet --only-binary :all: atheris 2>/dev/null \
@@ -163,7 +170,7 @@ lock: $(READY) ## resolve the dependencies anew, and write their hashes
 clean: ## remove the environment and what tools left behind
 	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.*
 	@rm -rf fuzzing/corpus .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	@find receiver plugins tests benchmarks fuzzing conformance -name __pycache__ -prune -exec rm -rf {} +
+	@find receiver plugins tests benchmarks fuzzing conformance torture -name __pycache__ -prune -exec rm -rf {} +
 
 NEW_ENOUGH = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 

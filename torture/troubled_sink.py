@@ -50,7 +50,10 @@ class Heard:
 async def plugin(*, trouble: str, stall_s: float, pause_s: float = 0.0, raise_s: float = 0.0) -> AsyncIterator[Any]:
     """``stall_s``: how long it is stuck; ``pause_s``: what a slow one takes per event; ``raise_s``: where it raises."""
 
+    blocked = False
+
     async def sink(stream: Stream, events: AsyncIterator[Event]) -> None:
+        nonlocal blocked
         heard = Heard(stream)
         try:
             if trouble == "raises_at_the_start" and heard.run == 0:
@@ -60,7 +63,8 @@ async def plugin(*, trouble: str, stall_s: float, pause_s: float = 0.0, raise_s:
                 heard.take(event)
                 if first and trouble == "waits":
                     await asyncio.sleep(stall_s)
-                elif first and trouble == "blocks":
+                elif trouble == "blocks" and not blocked:
+                    blocked = True  # once: the loop is that of all its streams
                     time.sleep(stall_s)  # noqa: ASYNC251 - that is its trouble
                 elif trouble == "slow":
                     await asyncio.sleep(pause_s)

@@ -264,11 +264,17 @@ def test_a_sink_that_fails_is_told_with_its_error_in_the_document_and_in_the_lin
     folder = asyncio.run(run())
     error = "OSError: [Errno 28] No space left on device"
     assert told(folder)["sinks"] == {
-        "failing": {"status": "failed", "error": error, "dropped_s": {}, "events_dropped": 0, "restarts": 0},
+        "failing": {
+            "status": "failed",
+            "error": error,
+            "dropped_s": {"inbound": 0.5},
+            "events_dropped": 0,
+            "restarts": 0,
+        },
         "wav": {"status": "ok", "error": None, "dropped_s": {}, "events_dropped": 0, "restarts": 0},
     }
     (ended,) = lines(caplog, "stream_ended")
-    assert ended["sinks"] == {"failing": {"status": "failed", "error": error}}
+    assert ended["sinks"] == {"failing": {"status": "failed", "error": error, "dropped_s": {"inbound": 0.5}}}
 
 
 def test_a_sink_that_was_too_slow_is_told_with_the_seconds_it_missed(
@@ -383,7 +389,7 @@ def test_after_a_failed_sink_the_journal_stays_and_the_next_start_finishes(
     assert after["sinks"]["failing"] == {
         "status": "failed",
         "error": "ValueError: no use",
-        "dropped_s": {},
+        "dropped_s": {"inbound": 0.5},
         "events_dropped": 0,
         "restarts": 0,
     }

@@ -169,6 +169,14 @@ def test_what_was_ready_to_be_taken_is_missed_as_well() -> None:
     assert feed.dropped_s == {"inbound": 0.04}
 
 
+def test_what_was_missing_at_the_end_is_missed_once() -> None:
+    feed = make(0.02)
+    feed.put([frame(0, 160), frame(160, 160), ended(inbound=320)])
+    assert [type(event) for event in drain(feed)] == [Frame, Gap, Ended]
+    feed.close()  # the sink failed on the end
+    assert feed.dropped_s == {"inbound": 0.02}
+
+
 def test_a_sink_that_has_what_it_wanted_misses_nothing_more() -> None:
     feed = make(0.02)
     feed.put([frame(0, 160), frame(160, 160)])

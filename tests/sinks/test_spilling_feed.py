@@ -328,6 +328,31 @@ def test_a_hole_in_the_history_is_a_gap_that_counts(rig: Rig) -> None:
     assert rig.feed.dropped_s == {"inbound": 0.04}
 
 
+def test_a_sink_that_fails_while_it_catches_up_has_missed_what_it_was_not_given(rig: Rig) -> None:
+    rig.put(*frames(0, 10))
+    rig.kept.over = True
+    rig.kept.events[6:8] = []
+    events = rig.take(8)
+    assert [type(event) for event in events] == [*[Frame] * 6, Gap, Frame]
+    rig.feed.close()
+    rig.put(*frames(10, 12), kept=False)
+    rig.put(ended(inbound=2000), kept=False)
+    assert rig.feed.dropped_s == {"inbound": (2000 - 7 * 160) / RATE}
+
+
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])
+def test_what_was_dropped_before_it_spilled_is_missed_once(town: Any, overflow: str) -> None:
+    rig = Rig(town.Kept(at_once=2), overflow)
+    rig.put(*frames(0, 10))
+    rig.feed.idle = True
+    rig.put(*frames(10, 20))
+    rig.feed.idle = False
+    taken = sum(event.end - event.start for event in rig.take(9) if isinstance(event, Frame))
+    rig.feed.close()
+    rig.put(ended(inbound=3200), kept=False)
+    assert rig.feed.dropped_s == {"inbound": (3200 - taken) / RATE}
+
+
 @pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])
 def test_without_spill_it_spills_only_while_idle_or_catching_up(town: Any, overflow: str) -> None:
     rig = Rig(town.Kept(at_once=2), overflow)
