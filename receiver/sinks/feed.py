@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from receiver.events import Cause, Ended, Event, Frame, Gap, Passing, Started, TrackCounters
 from receiver.sinks.budget import Budget
@@ -258,7 +258,7 @@ class Feed:
         for track, (end, rate) in ends.items():
             account = self._account(track)
             given = account.expected - account.holes
-            given -= sum(event.end - event.start for event in self._ready.copy() if _is_of(event, track))
+            given -= sum(event.end - event.start for event in self._ready.copy() if _is_heard(event, track))
             missed[track] = max(end - account.began - given, dropped.get(track, (0, 0))[0]), rate
         return missed
 
@@ -309,6 +309,8 @@ class Feed:
             self.events_dropped += 1
 
 
-def _is_of(event: Event, track: str) -> bool:
+def _is_heard(event: Event, track: str) -> TypeGuard[Frame | Gap]:
     """Whether it is a part of what a track was, and not a hole in it."""
-    return isinstance(event, (Frame, Gap)) and event.track == track and getattr(event, "cause", None) != Cause.DROPPED
+    if isinstance(event, Gap):
+        return event.track == track and event.cause is not Cause.DROPPED
+    return isinstance(event, Frame) and event.track == track
