@@ -48,6 +48,7 @@ LONG_S = 1800.0
 """From this length on growth is judged."""
 
 MOST_MIB_PER_HOUR = 1.0
+MOST_RECV_Q = 256 * 1024
 SPARE_DESCRIPTORS = 4
 SPARE_THREADS = 8
 """Pools that are filled when they are first needed."""
@@ -186,6 +187,8 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
         for fate in FATES:
             if (counted := last[f"receiver_{fate}_frames_total"]) != books.fates[fate]:
                 problems.append(f"the metric of {fate} frames says {counted:g}, the streams {books.fates[fate]}")
+        if served.seen_recv_q > MOST_RECV_Q:
+            problems.append(f"{served.seen_recv_q} bytes waited in a socket")
         code = served.stop()
         if code:
             problems.append(f"the server ended with {code}")

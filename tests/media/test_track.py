@@ -152,6 +152,16 @@ def test_more_lost_packets_than_the_stamps_leave_room_for_end_at_the_stamp() -> 
     assert gaps(events) == [(PACKET, 3 * PACKET, "lost")]
 
 
+def test_what_waits_has_not_become_anything_yet() -> None:
+    track = new_track()
+    play(track, [packet(1), packet(3), packet(4)])
+    counters = track.counters()
+    assert (counters.received, counters.placed) == (1, 1)
+    play(track, [packet(2)])
+    counters = track.counters()
+    assert (counters.received, counters.placed, counters.reordered) == (4, 4, 1)
+
+
 def test_a_repeated_packet_is_dropped_once() -> None:
     track = new_track()
     events = play(track, [packet(1), packet(2), packet(2), packet(1), packet(3)])

@@ -57,6 +57,16 @@ def the_end(events: Iterable[Event]) -> Ended:
     return ended
 
 
+def test_every_message_is_of_one_kind() -> None:
+    session = live(tracks=1)
+    said = [media(1), media(1, track="outbound"), "nothing", b"", "x" * 70_000, start(), media(2), STOP, media(3)]
+    session.receive(said, 0.1)
+    kinds = {"connected": 1, "start": 2, "media": 3, "unreadable": 3, "stop": 1, "ignored": 1}
+    assert session.kinds == kinds and session.kinds.total() == len(said) + 2
+    assert session.ended is not None
+    assert session.ended.ignored == {"unreadable": 2, "binary": 1, "oversized": 1, "second_start": 1}
+
+
 def test_a_whole_stream() -> None:
     session = Session(at=0.0)
     events = session.receive([CONNECTED, start(), media(1), media(2), STOP], 0.0)
