@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -85,7 +85,9 @@ def _finalise(directory: Path, descriptor: int, recoverers: Mapping[str, Callabl
     facts, ledger, end, unread = journal.read(descriptor)
     if end is None:
         last_word = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
-        end = End(Ended(EndReason.CRASH, False, dict(ledger.counters)), last_word)
+        # Where the wall clock was put back meanwhile, no stream ends before it began.
+        earliest = facts.started + timedelta(seconds=ledger.duration_s())
+        end = End(Ended(EndReason.CRASH, False, dict(ledger.counters)), max(last_word, earliest))
     (directory / SPILL).unlink(missing_ok=True)  # nobody asked for it, and whom it served is gone
     failed = _run(directory, facts, ledger, recoverers)
     replaced = _replaced(directory, ledger)

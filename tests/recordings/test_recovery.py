@@ -82,6 +82,17 @@ def test_a_crashed_stream_gets_what_its_journal_says(lab: Any, tmp_path: Path) -
     assert lab.everything(tmp_path) == before
 
 
+def test_a_clock_that_was_put_back_lets_no_stream_end_before_it_began(lab: Any, tmp_path: Path) -> None:
+    recording = make(tmp_path)
+    recording.progress(COUNTERS)
+    directory = lab.crash(recording)
+    wrong = STARTED.timestamp() - 15 * 86400
+    os.utime(directory / "journal.jsonl", (wrong, wrong))
+    assert recover(tmp_path, {}) == [directory]
+    content = lab.read(directory)
+    assert (content["started"], content["ended"]) == ("2026-11-21T08:00:00.000Z", "2026-11-21T08:00:01.000Z")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"garbage\n", b'{"facts":', b'{"digit":{"digit":"1","position":0,"rate":1}}\n']
 )
