@@ -5,8 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 for folder in ("torture", "benchmarks"):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
+
+if not sys.platform.startswith("linux"):
+    pytest.skip("torture needs Linux: its signals, its sockets and its /proc", allow_module_level=True)

@@ -1,0 +1,128 @@
+"""``receiver serve`` as a child, with its output in a file, to be killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+START_S = 60.0
+END_S = 30.0
+
+Tables = Mapping[str, Mapping[str, object]]
+
+
+class NotStarted(Exception):
+    """The server ended, or did not listen in time; its log says why."""
+
+
+class Served:
+    """One server process. It is started here; ``wait`` until it listens."""
+
+    def __init__(
+        self,
+        folder: Path,
+        tables: Tables | None = None,
+        *,
+        name: str = "server",
+        before: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        token: str | None = None,
+    ) -> None:
+        """``tables`` go over those of a test; ``before`` is a program that runs it, e.g. strace."""
+        self.root = folder / "recordings"
+        self.token = token or secrets.token_hex(16)
+        self.log = folder / f"{name}.log"
+        config = folder / f"{name}.toml"
+        merged: dict[str, dict[str, object]] = {
+            "server": {"host": "127.0.0.1", "port": 0, "shutdown_delay_s": 0, "drain_timeout_s": 2},
+            "management": {"port": 0},
+            "recordings": {"directory": str(self.root)},
+        }
+        for table, changes in (tables or {}).items():
+            merged.setdefault(table, {}).update(changes)
+        config.write_text(_toml(merged))
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("RECEIVER")}
+        command = [*before, sys.executable, "-P", "-m", "receiver", "serve", "-c", str(config)]
+        with self.log.open("ab") as log:
+            self._said_from = log.tell()
+            self.started_at = time.monotonic()
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=folder,  # no package of the working directory is imported by mistake
+                env={**inherited, "RECEIVER_TOKEN": self.token, **(environ or {})},
+            )
+        self.address = ("", 0)
+        self.management = ""
+
+    def wait(self) -> Self:
+        """Until it listens. Raises NotStarted."""
+        deadline = self.started_at + START_S
+        while not (listening := [line for line in self.said() if line.get("event") == "listening"]):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise NotStarted(f"{self.log}:\n{self.log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.005)
+        self.listening_at = time.monotonic()
+        host, port = re.fullmatch(r"https?://\[?(.*?)\]?:(\d+)", listening[0]["public"]).groups()  # type: ignore[union-attr]
+        self.address = ("127.0.0.1" if host == "0.0.0.0" else host, int(port))
+        self.management = listening[0]["management"]
+        return self
+
+    def said(self) -> list[dict[str, Any]]:
+        """The lines of its log that are whole."""
+        with self.log.open("rb") as log:
+            log.seek(self._said_from)
+            lines = log.read().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines if line.startswith(b"{")]
+
+    def kill(self) -> float:
+        """SIGKILL; when that was (CLOCK_MONOTONIC)."""
+        self.process.send_signal(signal.SIGKILL)
+        at = time.monotonic()
+        self.process.wait()
+        return at
+
+    def stop(self) -> int:
+        """SIGTERM, and wait; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _toml(tables: Tables) -> str:
+    return "".join(
+        f"[{name}]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )
+
+
+def _value(value: object) -> str:
+    """A value of TOML; JSON writes plain ones in the same way."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)

@@ -1,0 +1,109 @@
+"""Everything that is promised of a process, a disk, a network and a clock that fail, tried on real ones: a table.
+
+    python torture/torture.py                       # all of it, about 20 minutes
+    python torture/torture.py --kinds kill ends     # some kinds
+    python torture/torture.py --trials 20           # fewer kills
+    python torture/torture.py --kinds kill --seed 1234 --trials 1    # a trial again, by the seed that its problem names
+    python torture/torture.py --write               # keep the result in torture/results
+
+What needs root, strace or libfaketime is left out without them, and the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import clocks
+import ends
+import kill
+import leftovers
+import power
+from outcome import CannotRun, Outcome, not_run, say, table
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+from machine import described, load_average
+
+RESULTS = Path(__file__).parent / "results" / "torture.json"
+
+Arguments = argparse.Namespace
+Kind = Callable[[Path, Arguments], list[Outcome]]
+
+KINDS: dict[str, Kind] = {
+    "kill": lambda place, asked: [
+        kill.run(place, trials=asked.trials, streams=asked.streams, seed=asked.seed, say=say)
+    ],
+    "leftovers": lambda place, asked: [leftovers.run(place, streams=asked.leftovers, say=say)],
+    "power": lambda place, asked: [power.run(place, seed=asked.seed, stride=asked.stride, say=say)],
+    "ends": lambda place, asked: ends.run(place, streams=asked.streams, rounds=asked.rounds, seed=asked.seed, say=say),
+    "clocks": lambda place, asked: clocks.run(place, say=say),
+}
+
+
+def tried(kinds: list[str], asked: Arguments, place: Path) -> list[Outcome]:
+    """Every kind in a folder of its own, which is left where something went wrong."""
+    outcomes = []
+    for kind in kinds:
+        folder = place / kind
+        folder.mkdir()
+        print(f"{kind}:", file=sys.stderr, flush=True)
+        try:
+            outcomes += KINDS[kind](folder, asked)
+        except CannotRun as problem:
+            outcomes.append(not_run(kind, "", problem))
+    return outcomes
+
+
+def parser() -> argparse.ArgumentParser:
+    """What may be asked for."""
+    known = argparse.ArgumentParser(description="kill it, cut its power and its lines, put its clock wrong")
+    known.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=" ".join(KINDS))
+    known.add_argument("--trials", type=int, default=200, help="kills (200)")
+    known.add_argument("--streams", type=int, default=20, help="live calls of two tracks at a kill or an end (20)")
+    known.add_argument("--leftovers", type=int, default=1000, help="crashed streams to be finished (1000)")
+    known.add_argument("--rounds", type=int, default=5, help="of each way to end (5)")
+    known.add_argument("--stride", type=int, default=1, help="look at every so manieth write only, for power (1)")
+    known.add_argument("--seed", type=int, help="of the dice; else a new one, which is told")
+    known.add_argument("--folder", type=Path, help="where recordings go meanwhile, and stay where something went wrong")
+    known.add_argument("--write", action="store_true", help=f"write results/{RESULTS.name}")
+    return known
+
+
+def main() -> None:
+    asked = parser().parse_args()
+    if sys.platform != "linux":
+        sys.exit("This needs Linux: its signals, its sockets and its /proc.")
+    asked.seed = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
+    place = Path(tempfile.mkdtemp(prefix="torture-", dir=asked.folder))
+    began, busy = time.monotonic(), load_average()
+    print(f"Seed {asked.seed}, below {place}", file=sys.stderr)
+    outcomes = tried(asked.kinds, asked, place)
+    print(table(outcomes))
+    missed = [one for one in outcomes if one.verdict == "missed"]
+    if busy > 0.5:
+        print(f"Other programs were running (load average {busy:.1f} at the start): times are theirs as well.")
+    if missed:
+        print(f"What went wrong lies below {place}")
+    if asked.write:
+        result = {
+            **described(),
+            "load_average_before": busy,
+            "seconds": round(time.monotonic() - began),
+            "seed": asked.seed,
+            "kinds": [vars(one) for one in outcomes],
+        }
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        print(f"Written to {RESULTS}")
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
