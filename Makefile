@@ -12,6 +12,9 @@ BENCH ?=
 SOAK_MINUTES ?= 1
 SOAK ?=
 
+# Arguments for make torture; docs/torture.md has them.
+TORTURE ?=
+
 # How often make fuzz calls each of its targets.
 FUZZ_RUNS ?= 1000000
 
@@ -47,14 +50,14 @@ COVERED = receiver/auth/*.py receiver/captures/*.py receiver/dialects/*.py recei
     receiver/sessions/*.py receiver/files.py receiver/secret.py receiver/tokens.py $(EDGE:%=receiver/asgi/%.py)
 EDGE = connection frames garbage handshake life lingering opening protocol request request_head server tls upgrade wire
 WITH_OPUS = receiver/media/libopus.py receiver/media/opus.py
-SYSTEM_PACKAGES = jq libopus0 sox strace systemd
+SYSTEM_PACKAGES = iproute2 jq libfaketime libopus0 sox strace systemd
 # Of these only the programs are wanted: they are unpacked into $(VENV)/debian, as installing would start them.
 DAEMONS = caddy nginx prometheus
 export COVERAGE_FILE := $(abspath $(VENV))/coverage
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system check security format bench soak fuzz conformance release lock clean
+.PHONY: help setup demo test test-system check security format bench soak torture fuzz conformance release lock clean
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
@@ -136,6 +139,9 @@ bench: $(READY) ## measure everything (20 minutes, Linux, cc); BENCH="--quick" f
 
 soak: $(READY) ## 200 calls that come and go, for SOAK_MINUTES (1): what is lost, what grows, what holds the loop (Linux)
 	@$(BIN)/python torture/soak.py --minutes $(SOAK_MINUTES) $(SOAK)
+
+torture: $(READY) ## kill it, cut its power and its lines, put its clock wrong (15 minutes, Linux); TORTURE="--kinds kill"
+	@$(BIN)/python torture/torture.py $(TORTURE)
 
 fuzz: $(READY) ## feed what reads peers' bytes with anything, FUZZ_RUNS times, guided by coverage (atheris)
 	@$(BIN)/python -c "import atheris" 2>/dev/null \

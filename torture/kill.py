@@ -28,6 +28,8 @@ PHASES = {"live": 10, "start": 4, "end": 3, "recovery": 3}
 """When the process is killed, and in how many of twenty trials."""
 LONGEST_S = 2.5
 """No call lasts longer."""
+LOOK_S = 0.25
+"""Before a kill: for so long is looked at what the server's threads wait for. It is no more than can be lost."""
 SAMPLE = 10
 """Of so many trials one has its files read by all programs."""
 
@@ -36,13 +38,17 @@ WHAT = "kill -9, ms of a track lost"
 
 @dataclass
 class Trial:
-    """One kill. ``lost_s`` is by track; ``late_s`` how late the worst message left the sender."""
+    """One kill. ``lost_s`` is by track; ``late_s`` is how late the worst message left the sender.
+
+    ``waited_s`` is how long a thread of the server had waited for a processor just before the kill.
+    """
 
     number: int
     seed: int
     phase: str
     lost_s: list[float] = field(default_factory=list)
     late_s: float = 0.0
+    waited_s: float = 0.0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -52,19 +58,24 @@ class Trial:
 
 
 class Killer(threading.Thread):
-    """Kills a server at a moment."""
+    """Kills a server at a moment, and looks how long its threads had to wait for a processor just before."""
 
     def __init__(self, server: Served, at: float) -> None:
         super().__init__(daemon=True)
         self._server = server
         self._due = at
         self.at: float | None = None
+        self.waited_s = 0.0
         self.start()
 
     def run(self) -> None:
         """Wait, and do it."""
+        time.sleep(max(0.0, self._due - LOOK_S - time.monotonic()))
+        before = self._server.waited_s()
         time.sleep(max(0.0, self._due - time.monotonic()))
+        after = self._server.waited_s()
         self.at = self._server.kill()
+        self.waited_s = max((waited - before.get(thread, 0.0) for thread, waited in after.items()), default=0.0)
 
 
 def run(
@@ -92,12 +103,15 @@ def run(
         _one(trial, place, tables, calls, dice, longest_s)
         if trial.worst_ms > asked_ms:
             trial.problems.append(
-                f"{trial.worst_ms:.0f} ms were lost, the sender being {trial.late_s * 1000:.0f} ms late"
+                f"{trial.worst_ms:.0f} ms were lost, the sender being {trial.late_s * 1000:.0f} ms late, "
+                f"and the server having waited {trial.waited_s * 1000:.0f} ms for a processor"
             )
         _keep_or_remove(trial, place)
         if (number + 1) % 10 == 0 or trial.problems:
             worst = max(one.worst_ms for one in done)
             say(f"kill: {number + 1} of {trials}, worst {worst:.0f} ms, {time.monotonic() - began:.0f} s")
+            for problem in trial.problems:
+                say(f"kill: {problem}")
     return _outcome(done, streams, asked_ms)
 
 
@@ -112,6 +126,7 @@ def _one(trial: Trial, place: Path, tables: Tables, calls: list[Caller], dice: r
         call.hang_up()
     killer.join()
     assert killer.at is not None
+    trial.waited_s = killer.waited_s
     if trial.phase == "recovery":
         for number in range(dice.randint(1, 2)):
             _interrupt(Served(place, tables, name=f"interrupted-{number}"), _root(place, trial), dice)
@@ -223,6 +238,7 @@ def _outcome(done: Sequence[Trial], streams: int, asked_ms: float) -> Outcome:
                 phase: distribution([trial.worst_ms for trial in done if trial.phase == phase]) for phase in PHASES
             },
             "sender_late_ms": distribution(late),
+            "server_waited_for_a_processor_ms": distribution([trial.waited_s * 1000 for trial in done]),
             "messages": "20 ms of a track each",
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -85,6 +86,14 @@ class Served:
             log.seek(self._said_from)
             lines = log.read().split(b"\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith(b"{")]
+
+    def waited_s(self) -> dict[str, float]:
+        """How long each of its threads has been ready to run, and another one had the processor."""
+        waited = {}
+        for path in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
+                waited[path.parent.name] = int(path.read_text().split()[1]) / 1e9
+        return waited
 
     def kill(self) -> float:
         """SIGKILL; when that was (CLOCK_MONOTONIC)."""
