@@ -46,9 +46,9 @@ class Caller:
         self._name = name
         self._wire = wire
 
-    def dial(self, address: tuple[str, int], token: str, *, start: bool = True, connect: Connect | None = None) -> None:
+    def dial(self, address: tuple[str, int], token: str, *, start: bool = True, by: Connect | None = None) -> None:
         """Connect and upgrade, and say what comes before the audio. Raises ConnectionError."""
-        self.socket = (connect or _connect)(address)
+        self.socket = (by or connect)(address)
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             f"GET /stream HTTP/1.1\r\nHost: {address[0]}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -171,7 +171,8 @@ def callers(voices: Sequence[Sequence[Voice]], name: str) -> list[Caller]:
     return [Caller(number, pair, WIRES[number % 2], name=name) for number, pair in enumerate(voices)]
 
 
-def _connect(address: tuple[str, int]) -> socket.socket:
+def connect(address: tuple[str, int]) -> socket.socket:
+    """An ordinary connection."""
     opened = socket.create_connection(address, PATIENCE_S)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened

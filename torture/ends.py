@@ -10,6 +10,8 @@ import json
 import os
 import random
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from caller import COUNT, Caller, callers, cast
+from caller import COUNT, Caller, Connect, callers, cast, connect
 from folder import Found, folders, missing_from, read
 from network import OURS, Network
 from outcome import CannotRun, Outcome, Say, distribution, not_run, verdict
@@ -70,6 +72,9 @@ ROOT: dict[str, End] = {
     # Nobody is there any more; the machine is, and answers our next ping with a RST.
     "half-open": End(Caller.vanish, ("reset", "dead"), noticed_s=DEAD_AFTER_S + 2 * PING_S),
 }
+SECURED = ("stop without close", "close without stop", "FIN", "RST")
+"""Those that are tried over TLS in the process as well, where other code reads the socket."""
+CERTIFICATES = Path(__file__).parents[1] / "tests" / "asgi" / "tls"
 TABLES = {
     "server": {"host": "0.0.0.0", "ping_interval_s": PING_S},
     "limits": {"dead_after_s": DEAD_AFTER_S, "close_timeout_s": 1},
@@ -105,15 +110,19 @@ def run(
     voices = cast(streams, longest_s + 1)
     dice = random.Random(seed)
     outcomes = []
+
+    def rounds_of(server: Served, what: str, end: End, by: Connect | None = None) -> None:
+        tally = Tally()
+        for number in range(rounds):
+            calls = callers(voices, f"{what.replace(' ', '-').replace(',', '')}-{number}")
+            _round(server, calls, end, dice, tally, longest_s, by)
+        outcomes.append(_outcome(what, tally, asked_s))
+        say(f"ends: {what}: {outcomes[-1].worst} {outcomes[-1].verdict}")
+
     ways = (PLAIN if plain else {}) | (ROOT if root and os.geteuid() == 0 else {})
     with Served(place, _tables(place)).wait() as server:
         for what, end in ways.items():
-            tally = Tally()
-            for number in range(rounds):
-                calls = callers(voices, f"{what.replace(' ', '-')}-{number}")
-                _round(server, calls, end, dice, tally, longest_s)
-            outcomes.append(_outcome(what, tally, asked_s))
-            say(f"ends: {what}: {outcomes[-1].worst or 'done'} {outcomes[-1].verdict}")
+            rounds_of(server, what, end)
         if plain:
             tally = Tally()
             for number in range(rounds):
@@ -126,21 +135,40 @@ def run(
                 outcomes.append(not_run("ends", "black hole", problem))
             if os.geteuid() != 0:
                 outcomes += [not_run("ends", what, "needs root") for what in ROOT]
+    if plain:
+        with Served(place, _tables(place, secured=True), name="secured").wait() as server:
+            for what in SECURED:
+                rounds_of(server, f"{what}, TLS", PLAIN[what], _secured)
     if all(one.verdict != "missed" for one in outcomes):
         shutil.rmtree(place / "recordings")
     return outcomes
 
 
-def _tables(place: Path) -> dict[str, dict[str, object]]:
+def _tables(place: Path, *, secured: bool = False) -> dict[str, dict[str, object]]:
     tables = {name: dict(table) for name, table in TABLES.items()}
     tables["recordings"]["directory"] = str(place / "recordings")
+    if secured:
+        tables["server.tls"] = {name: str(CERTIFICATES / f"{name}.pem") for name in ("certificate", "key")}
     return tables
 
 
-def _round(server: Served, calls: list[Caller], end: End, dice: random.Random, tally: Tally, longest_s: float) -> None:
+def _secured(address: tuple[str, int]) -> socket.socket:
+    context = ssl.create_default_context(cafile=str(CERTIFICATES / "certificate.pem"))
+    return context.wrap_socket(connect(address), server_hostname=address[0])
+
+
+def _round(
+    server: Served,
+    calls: list[Caller],
+    end: End,
+    dice: random.Random,
+    tally: Tally,
+    longest_s: float,
+    by: Connect | None,
+) -> None:
     """Some calls that all end in this way, each at a moment of its own."""
     for call in calls:
-        call.dial(server.address, server.token)
+        call.dial(server.address, server.token, by=by)
     now = time.monotonic()
     due = {call: now + dice.uniform(0.3, longest_s - 0.5) for call in calls}
     done: dict[Caller, float] = {}
@@ -190,7 +218,7 @@ def _black_hole(server: Served, voices: Sequence[Sequence[object]], asked_s: flo
     calls = callers(voices, "black-hole")  # type: ignore[arg-type]
     with Network() as network:
         for call in calls:
-            call.dial((OURS, server.address[1]), server.token, connect=network.connect)
+            call.dial((OURS, server.address[1]), server.token, by=network.connect)
         end_at = time.monotonic() + 1.0
         tally.late_s = pace(calls, lambda: time.monotonic() >= end_at)
         _wait(lambda: not any(call.unacknowledged() for call in calls))

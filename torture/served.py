@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,15 @@ Tables = Mapping[str, Mapping[str, object]]
 
 class NotStarted(Exception):
     """The server ended, or did not listen in time; its log says why."""
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A thread: how long it ran, how long it was ready to and another one had the processor, and if it is so now."""
+
+    ran_s: float
+    waited_s: float
+    ready: bool
 
 
 class Served:
@@ -87,13 +97,15 @@ class Served:
             lines = log.read().split(b"\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith(b"{")]
 
-    def waited_s(self) -> dict[str, float]:
-        """How long each of its threads has been ready to run, and another one had the processor."""
-        waited = {}
-        for path in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+    def scheduled(self) -> dict[str, Scheduled]:
+        """How its threads have fared until now, by their numbers."""
+        found = {}
+        for path in Path(f"/proc/{self.process.pid}/task").iterdir():
             with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
-                waited[path.parent.name] = int(path.read_text().split()[1]) / 1e9
-        return waited
+                ran, waited, _ = (path / "schedstat").read_text().split()
+                state = (path / "stat").read_text().rpartition(")")[2].split()[0]
+                found[path.name] = Scheduled(int(ran) / 1e9, int(waited) / 1e9, state == "R")
+        return found
 
     def kill(self) -> float:
         """SIGKILL; when that was (CLOCK_MONOTONIC)."""

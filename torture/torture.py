@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     asked = parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("stopped"))  # and servers with it
     if sys.platform != "linux":
         sys.exit("This needs Linux: its signals, its sockets and its /proc.")
     asked.seed = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed

@@ -14,7 +14,7 @@ from outcome import say
 def test_whatever_the_end_all_that_had_arrived_is_there(tmp_path: Path) -> None:
     outcomes = ends.run(tmp_path, streams=3, rounds=1, seed=1, say=say, asked_s=math.inf, root=False, longest_s=1.5)
     assert [one.problems for one in outcomes] == [[]] * len(outcomes)
-    assert {one.what for one in outcomes} == {*ends.PLAIN, "process killed"}
+    assert {one.what for one in outcomes} == {*ends.PLAIN, "process killed", *(f"{what}, TLS" for what in ends.SECURED)}
     assert all(one.trials == 3 and one.values["messages"] for one in outcomes)
 
 
