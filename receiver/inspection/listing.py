@@ -19,6 +19,7 @@ from receiver.inspection.capture import is_locked
 from receiver.inspection.report import seconds
 from receiver.recordings import journal, stream_json
 from receiver.recordings.ledger import SinkEntry
+from receiver.recordings.naming import ERASED
 from receiver.recordings.stream_json import EndEntry, TrackEntry
 from receiver.stream import StreamFacts
 
@@ -84,7 +85,7 @@ def streams(root: Path, problem: Problem) -> Iterator[StreamSummary]:
     on; others have to be read all before the first. What cannot be read is told to ``problem`` and passed over.
     """
     try:
-        inside = [entry for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+        inside = [entry for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False) and entry.name != ERASED]
         names = [entry.name for entry in os.scandir(root) if not entry.is_dir(follow_symlinks=False)]
     except OSError as error:
         problem(root, error.strerror or str(error))

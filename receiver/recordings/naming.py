@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from datetime import UTC
@@ -14,6 +15,8 @@ import msgspec
 from receiver.stream import StreamFacts
 
 MAX_COMPONENT = 100  # file systems allow 255 bytes; what follows a cut name, and a shell, should fit as well
+ERASED = ".erased"  # below the root, for folders that are being erased: no stream's own name begins with a dot
+ATTEMPTS = 100  # how often the way is made anew where a folder on it was empty, and was removed in that moment
 SUFFIXES = 99  # how many names are tried before the stream's own id is put behind the name
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
@@ -73,6 +76,13 @@ def make_directory(root: Path, parts: list[str], unique: str) -> Path:
     The way there is walked by descriptors, so that no symbolic link leads out of the root: such a link raises OSError.
     ``root`` itself may be one. ``unique`` ends the search where too many names are taken.
     """
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(FileNotFoundError):  # its last stream was erased, and the folder with that
+            return _make_directory(root, parts, unique)
+    return _make_directory(root, parts, unique)
+
+
+def _make_directory(root: Path, parts: list[str], unique: str) -> Path:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

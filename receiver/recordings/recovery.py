@@ -16,6 +16,7 @@ from receiver.logs import logger
 from receiver.recordings import journal, stream_json
 from receiver.recordings.journal import End, JournalError
 from receiver.recordings.ledger import FileEntry, Ledger
+from receiver.recordings.naming import ERASED
 from receiver.recordings.recording import relative
 from receiver.stream import Stream, StreamFacts
 
@@ -76,7 +77,7 @@ def recover_folder(directory: Path, recoverers: Mapping[str, Callable[[Stream], 
 
 def _folders(root: Path) -> Iterator[Path]:
     for directory, folders, names in os.walk(root):  # follows no symbolic link
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != ERASED)  # that is for nobody to finish
         if journal.NAME in names:
             yield Path(directory).absolute()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from receiver.audio import AudioFormat, Encoding
 from receiver.recordings import check_template
-from receiver.recordings.naming import MAX_COMPONENT, SUFFIXES, components, make_directory, safe
+from receiver.recordings.naming import ATTEMPTS, MAX_COMPONENT, SUFFIXES, components, make_directory, safe
 from receiver.stream import StreamFacts
 
 HOSTILE = [
@@ -156,3 +158,39 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "root").symlink_to(tmp_path / "real")
     make_directory(tmp_path / "root", ["a"], "id")
     assert (tmp_path / "real" / "a").is_dir()
+
+
+def test_a_folder_on_the_way_may_be_removed_at_any_moment(tmp_path: Path) -> None:
+    """Whoever erases the last stream of a day removes the day, while the next stream is about to use it."""
+    removed, over = [], threading.Event()
+
+    def remove() -> None:
+        while not over.is_set():
+            for path in (tmp_path / "a" / "b", tmp_path / "a"):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+                    removed.append(path)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        while len(removed) < 200:
+            made = make_directory(tmp_path, ["a", "b", "c"], "id")
+            assert made.name == "c"
+            made.rmdir()
+    finally:
+        over.set()
+        remover.join()
+
+
+def test_a_way_that_never_comes_to_be_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def vanishing(*arguments: Any, **named: Any) -> None:
+        tried.append(arguments)
+        raise FileNotFoundError("a")
+
+    monkeypatch.setattr(os, "mkdir", vanishing)
+    with pytest.raises(FileNotFoundError):
+        make_directory(tmp_path, ["a"], "id")
+    assert len(tried) >= ATTEMPTS
