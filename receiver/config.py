@@ -80,11 +80,13 @@ class Limits(Table):
 
 
 class Recordings(Table):
-    """Where streams' folders are made."""
+    """Where streams' folders are made, and how long they stay."""
 
     directory: FilePath = Path("recordings")
     path: Annotated[str, AfterValidator(check_recordings_path)] = "{date}/{stream_id}"
     sync_ms: Annotated[int, Field(ge=0, le=60_000)] = 500
+    keep_days: Annotated[float, Field(ge=0)] = 0
+    keep_free_bytes: Annotated[int, Field(ge=0)] = 0
 
 
 class Captures(Table):
@@ -198,6 +200,10 @@ class Config(Table):
             raise problem_at("management.port", "is the public listener's port, server.port, as well")
         if 0 < self.limits.dead_after_s <= self.server.ping_interval_s:
             raise problem_at("limits.dead_after_s", "must be longer than server.ping_interval_s, which it waits for")
+        if 0 < self.recordings.keep_free_bytes <= self.limits.free_bytes:
+            raise problem_at(
+                "recordings.keep_free_bytes", "must be more than limits.free_bytes, below which no new streams come"
+            )
         check_paths({name: source.path for name, source in self.sources.items()})
         chosen = {f"sinks.{name}.sources": sink.sources for name, sink in self.sinks.items()}
         for key, sources in {**chosen, "captures.sources": self.captures.sources}.items():

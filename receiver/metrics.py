@@ -33,6 +33,7 @@ from receiver.events import Cause, Ended, EndReason, Event, Frame, Gap, TrackCou
 from receiver.plugin_series import Collects, PluginSeries
 
 RUNNING = {"version": version("media-stream-receiver"), "python": platform.python_version()}
+ERASED = ("age", "disk", "asked")
 TRACKS = frozenset({"inbound", "outbound"})
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 FATES = {
@@ -99,6 +100,7 @@ class Metrics:
         registry.register(self._lag)
         self._disk = gauge("disk_free_bytes", "Free space where recordings are written", "directory")
         self._failing = gauge("disk_failing", "1 while something could not be written just now, or nothing can be")
+        self._erased = counter("streams_erased", "Streams whose folders were erased, by why", "reason")
         self._draining = gauge("draining", "1 while new streams are refused because the process stops")
         Info("receiver_build", "What runs here", registry=registry).info(RUNNING)
         PlatformCollector(registry=registry)
@@ -112,6 +114,8 @@ class Metrics:
                 self._ended.labels(source, reason.value)
             for cause in Cause:
                 self._gap.labels(source, cause.value)
+        for why in ERASED:
+            self._erased.labels(why)
         for sink in self._sink.known:
             for metric in (self._queue, self._dropped, self._failures):
                 metric.labels(sink)
@@ -174,6 +178,10 @@ class Metrics:
     def sink_failed(self, sink: str) -> None:
         """Count a stream on which a sink raised."""
         self._failures.labels(self._sink(sink)).inc()
+
+    def stream_erased(self, reason: str) -> None:
+        """Count a stream's folder that is gone, for one of ``ERASED``."""
+        self._erased.labels(reason).inc()
 
     # What is asked for when somebody looks. The callables run in the thread that renders, and must be quick.
 

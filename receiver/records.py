@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -43,6 +44,16 @@ class FileAdded(msgspec.Struct, frozen=True):
     media_type: str
 
 
+class StreamErased(msgspec.Struct, frozen=True):
+    """A stream's folder is gone, with everything in it. What a plugin keeps of it elsewhere is to go as well."""
+
+    stream_id: str | None  # ours; None where the folder's own files could not be read any more
+    source: str | None
+    call_id: str | None
+    directory: Path | None  # where it was; None where a crash came in between
+    reason: Literal["age", "disk", "asked"]
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A handshake was answered with an error."""
 
@@ -52,4 +63,4 @@ class Refused(msgspec.Struct, frozen=True):
     peer_address: str
 
 
-Record = StreamStarted | StreamEnded | Annotated | FileAdded | Refused
+Record = StreamStarted | StreamEnded | Annotated | FileAdded | StreamErased | Refused

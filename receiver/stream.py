@@ -18,6 +18,9 @@ from receiver.events import Annotation, Passing
 MAX_NAME = 100
 """How many characters the kind of an annotation or a file may have, and a file's media type."""
 
+PENDING = ".pending"
+"""What the name of a file ends in that keeps a stream's folder from being erased; before it is the sink's name."""
+
 
 class StreamClosed(ReceiverError):
     """A sink spoke about a stream after it had returned."""
@@ -143,6 +146,21 @@ class Stream:
         if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self.directory)):  # asks no disk
             raise ValueError(f"{path} is not in the stream's directory {self.directory}")
         self._owner.file_added(path, kind, media_type, self.sink)
+
+    def hold(self) -> Path:
+        """Keep the folder from retention, and from being erased on request, until somebody removes the file returned.
+
+        For who delivers something after the sink has returned. The file, ``<sink>.pending``, is empty and survives
+        restarts; removing it is all that it takes to let go. Holding twice is holding once. While the sink runs the
+        folder is safe anyway.
+
+        Blocks for a moment. Thread-safe; valid until the sink returns. Raises StreamClosed after that, OSError where
+        the file cannot be made.
+        """
+        self._check_open()
+        path = self.directory / f"{self.sink}{PENDING}"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        return path
 
     def _check_open(self) -> None:
         if self._closed():

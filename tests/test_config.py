@@ -73,6 +73,13 @@ def test_without_any_configuration_there_is_a_source_with_a_token_and_a_recorder
             "limits.dead_after_s",
             "must be longer than server.ping_interval_s, which it waits for",
         ),
+        ({"recordings": {"keep_days": -1}}, "recordings.keep_days", "must be at least 0"),
+        ({"recordings": {"keep_days": "30"}}, "recordings.keep_days", "must be a number, not text"),
+        (
+            {"recordings": {"keep_free_bytes": 1000}, "limits": {"free_bytes": 1000}},
+            "recordings.keep_free_bytes",
+            "must be more than limits.free_bytes, below which no new streams come",
+        ),
         (
             {"server": {"tls": {"certificate": "c"}}},
             "server.tls.key",
@@ -242,3 +249,10 @@ def test_a_certificate_is_one_with_its_key() -> None:
     tls = Config.model_validate({"server": {"tls": {"certificate": "c.pem", "key": "k.pem"}}}).server.tls
     assert (tls.certificate, tls.key) == (Path("c.pem"), Path("k.pem"))
     assert Config().server.tls.certificate is None
+
+
+def test_recordings_stay_for_ever_unless_they_are_not_to() -> None:
+    assert (Config().recordings.keep_days, Config().recordings.keep_free_bytes) == (0, 0)
+    limits, recordings = {"free_bytes": 1000}, {"keep_days": 0.5, "keep_free_bytes": 1001}
+    config = Config.model_validate({"limits": limits, "recordings": recordings})
+    assert (config.recordings.keep_days, config.recordings.keep_free_bytes) == (0.5, 1001)

@@ -35,6 +35,7 @@ NAMES = {
     "receiver_event_loop_lag_seconds": ("histogram", set()),
     "receiver_disk_free_bytes": ("gauge", {"directory"}),
     "receiver_disk_failing": ("gauge", set()),
+    "receiver_streams_erased_total": ("counter", {"reason"}),
     "receiver_draining": ("gauge", set()),
     "receiver_build_info": ("gauge", {"version", "python"}),
 }
@@ -72,6 +73,7 @@ def busy() -> Metrics:
     metrics.delivered(0.06)
     metrics.loop_lagged(0.001)
     metrics.watch_disk(Path("."))
+    metrics.stream_erased("age")
     return metrics
 
 

@@ -192,3 +192,22 @@ def test_after_its_sink_has_returned_nothing_can_be_said(tmp_path: Path) -> None
     assert issubclass(StreamClosed, ReceiverError)
     assert [annotation.kind for annotation in owner.annotations] == ["before"] and owner.files == []
     assert stream.id == "0199-ours"  # the facts stay
+
+
+def test_a_sink_may_hold_the_folder_by_a_file_that_anybody_can_remove(tmp_path: Path) -> None:
+    stream = Stream(FACTS, tmp_path, Owner(), "cloud")
+    path = stream.hold()
+    assert path == tmp_path / "cloud.pending" and path.read_bytes() == b""
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert stream.hold() == path
+    path.unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_not_held_through_a_link_or_after_the_sink_has_returned(tmp_path: Path) -> None:
+    (tmp_path / "cloud.pending").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        Stream(FACTS, tmp_path, Owner(), "cloud").hold()
+    with pytest.raises(StreamClosed):
+        Stream(FACTS, tmp_path, Owner(), "mail", closed=lambda: True).hold()
+    assert [path.name for path in tmp_path.iterdir()] == ["cloud.pending"]

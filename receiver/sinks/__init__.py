@@ -20,7 +20,7 @@ from receiver.events import (
     Marked,
     TrackCounters,
 )
-from receiver.records import Annotated, FileAdded, Record, Refused, StreamEnded, StreamStarted
+from receiver.records import Annotated, FileAdded, Record, Refused, StreamEnded, StreamErased, StreamStarted
 from receiver.secret import Secret
 from receiver.sinks.blocks import blocks
 from receiver.sinks.cutter import Block
@@ -56,6 +56,7 @@ __all__ = [
     "Stream",
     "StreamClosed",
     "StreamEnded",
+    "StreamErased",
     "StreamFacts",
     "StreamStarted",
     "TrackCounters",

@@ -105,3 +105,14 @@ def everything(root: Path) -> dict[str, bytes]:
 def lab() -> ModuleType:
     """What stands above, for the tests of this folder."""
     return sys.modules[__name__]
+
+
+def ended_stream(root: Path, days_ago: float = 0, **changes: Any) -> Path:
+    """The folder of a stream that ended then, with a file in it."""
+    ended = datetime.now(UTC) - timedelta(days=days_ago)
+    recording = make(root, **{"started": ended - timedelta(seconds=2), **changes})
+    (recording.directory / "inbound.wav").write_bytes(bytes(1000))
+    recording.add_file(recording.directory / "inbound.wav", "audio", "audio/wav", "wav")
+    recording.finish(ENDED, ended)
+    recording.close()
+    return recording.directory
