@@ -38,7 +38,9 @@ from receiver.metrics import Metrics
 from receiver.open_stream import Opener, OpenStream
 from receiver.reading import session_settings
 from receiver.recordings import recover, recover_folder
-from receiver.records import Refused
+from receiver.recordings.erasing import Erased, Eraser
+from receiver.recordings.retention import Retention
+from receiver.records import Refused, StreamErased
 from receiver.sessions.registry import Registry
 from receiver.sessions.settings import SessionSettings
 from receiver.sinks.hub import Hub
@@ -74,6 +76,13 @@ class Receiver:
         self._attempts = Attempts(config.limits.auth_failures_per_minute)
         self._watch = Watch(directory, config.limits.free_bytes, self.hub, self.metrics)
         self._syncing = Syncing(directory, config.recordings.sync_ms / 1000)
+        self.eraser = Eraser(directory, self._erased)
+        self._retention = Retention(
+            self.eraser,
+            config.recordings.path,
+            keep_days=config.recordings.keep_days,
+            keep_free_bytes=config.recordings.keep_free_bytes,
+        )
         self._entered = self._closing = False
         self.stopping = False
         """Not ready any more, though streams may still come: balancers are to notice first."""
@@ -114,6 +123,7 @@ class Receiver:
         self._watch.start()
         self._syncing.start()
         self._unfinished.start()
+        self._retention.start()
         return self
 
     async def __aexit__(
@@ -126,6 +136,7 @@ class Receiver:
             await asyncio.wait(self._late)
         self._watch.stop()
         await self._unfinished.stop()
+        await asyncio.to_thread(self._retention.stop)
         self.sweep.stop()
         await self.hub.__aexit__(kind, error, traceback)
         await asyncio.to_thread(files.shutdown)
@@ -199,6 +210,11 @@ class Receiver:
             return
         self.hub.records(Refused(source, denied.reason, denied.status, peer))
         log.warning("handshake_refused", source=source, reason=denied.reason, status=denied.status, peer=peer)
+
+    def _erased(self, erased: Erased) -> None:
+        """A stream's folder is gone; on any thread."""
+        self.metrics.stream_erased(erased.reason)
+        self.hub.records(StreamErased(erased.id, erased.source, erased.call_id, erased.directory, erased.reason))
 
     def _count_descriptors(self) -> None:
         """Here, because the process may have raised its limit since this was made."""
