@@ -12,7 +12,7 @@ from receiver.table import Port, Table
 
 Scope = Literal["read", "listen", "control"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""``read``: figures, and facts of streams. ``listen``: what is said on them. ``control``: pausing and muting them."""
+"""``read``: figures, and facts of streams. ``listen``: what is said on them. ``control``: pausing, muting, erasing."""
 
 
 class ManagementToken(Token):

@@ -8,12 +8,12 @@ POST /api/calls/{call_id}/pause     the same for every live stream of a call
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from receiver.asgi.answers import is_foreign, problem
 from receiver.asgi.connection import Connection
 from receiver.recordings.stream_json import rfc3339
 
@@ -32,9 +32,9 @@ def api_routes(receiver: Receiver) -> list[BaseRoute]:
     async def act(request: Request) -> Response:
         wanted, action = request.path_params, request.path_params["action"]
         if action not in ACTIONS:
-            return _problem(404, f"no such action: {', '.join(ACTIONS)}")
-        if _is_foreign(request):
-            return _problem(403, "a page of another origin may not ask for this")
+            return problem(404, f"no such action: {', '.join(ACTIONS)}")
+        if is_foreign(request):
+            return problem(403, "a page of another origin may not ask for this")
         found = [
             connection
             for connection in receiver.live_streams()
@@ -42,7 +42,7 @@ def api_routes(receiver: Receiver) -> list[BaseRoute]:
             and (facts.id == wanted.get("id") or (facts.call_id is not None and facts.call_id == wanted.get("call_id")))
         ]
         if not found:
-            return _problem(404, "no live stream of this id")
+            return problem(404, "no live stream of this id")
         return _act(found, action, request.query_params.get("track"))
 
     return [
@@ -55,16 +55,16 @@ def api_routes(receiver: Receiver) -> list[BaseRoute]:
 def _act(connections: list[Connection], action: str, track: str | None) -> Response:
     if action in ("pause", "resume"):
         if track is not None:
-            return _problem(400, f"{action} is for the whole stream; mute and unmute take a track")
+            return problem(400, f"{action} is for the whole stream; mute and unmute take a track")
         for connection in connections:
             connection.withhold(paused=action == "pause")
     else:
         if track is None:
-            return _problem(400, f"{action} needs a track: ?track=inbound")
+            return problem(400, f"{action} needs a track: ?track=inbound")
         concerned = [connection for connection in connections if track in connection.positions]
         if not concerned:
             tracks = sorted({name for connection in connections for name in connection.positions})
-            return _problem(404, f"no such track; there is {', '.join(tracks) or 'none'}")
+            return problem(404, f"no such track; there is {', '.join(tracks) or 'none'}")
         for connection in concerned:
             if action == "mute":
                 connection.withhold(mute=track)
@@ -97,18 +97,3 @@ def _told(connection: Connection) -> dict[str, Any]:
             for name, (position, rate) in connection.positions.items()
         },
     }
-
-
-def _is_foreign(request: Request) -> bool:
-    """Whether a browser says that a page from elsewhere sent this: such a page can post, but must not."""
-    origin = request.headers.get("origin")
-    try:
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            return True
-    except ValueError:  # http://[
-        return True
-    return request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-
-
-def _problem(status: int, text: str) -> Response:
-    return JSONResponse({"error": text}, status)

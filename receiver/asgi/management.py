@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Asgi
 
 from receiver.asgi.api import api_routes
+from receiver.asgi.erasing import TOKEN, erase_routes
 from receiver.asgi.handshake import FAILURES
 from receiver.asgi.health import health_routes
 from receiver.auth.attempts import Attempts
@@ -57,7 +58,7 @@ def management_app(receiver: Receiver) -> Starlette:
         attempts = Attempts(config.limits.auth_failures_per_minute)
         middleware.append(Middleware(Guard, bearer=bearer, scopes=scopes, attempts=attempts))
     app = Starlette(
-        routes=[*health_routes(receiver), Route("/metrics", metrics), *api_routes(receiver)],
+        routes=[*health_routes(receiver), Route("/metrics", metrics), *api_routes(receiver), *erase_routes(receiver)],
         middleware=middleware,
     )
     app.router.redirect_slashes = False  # a pause that was only redirected would look like one
@@ -81,14 +82,15 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            self._check(scope)
+            scope[TOKEN] = self._check(scope)
         except AccessDenied as denied:
             problem = JSONResponse({"error": responses[denied.status]}, denied.status, denied.headers)
             await problem(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _check(self, scope: Asgi) -> None:
+    def _check(self, scope: Asgi) -> str:
+        """The name of the token that lets this request in."""
         peer = scope["client"][0] if scope.get("client") else ""
         needed = needed_scope(scope["method"])
         try:
@@ -105,6 +107,7 @@ class Guard:
             # RFC 6750, section 3.1
             challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
             raise AccessDenied(403, "insufficient_scope", {"WWW-Authenticate": challenge})
+        return name
 
 
 def needed_scope(method: str) -> Scope:
