@@ -119,7 +119,11 @@ class Retention:
             return
         latest = self._now() - self._keep_s
         held, said = 0, dict[str, Any]()
+        look = time.monotonic() + LOOK_S
         for directory, identity in self._finished(self._enter_before(latest), SHARE):
+            if time.monotonic() >= look:  # a million folders take many minutes, and a disk is full in one
+                self._make_room()
+                look = time.monotonic() + LOOK_S
             if identity.ended <= latest:
                 begun = time.monotonic()
                 try:
@@ -152,6 +156,8 @@ class Retention:
 
     def _make_room(self) -> None:
         """Erase the oldest until as much is free as there should be."""
+        if not self._keep_free:
+            return
         free = shutil.disk_usage(self._eraser.root).free
         needed = self._keep_free - free
         if needed <= 0 or time.monotonic() < self._nothing_until:

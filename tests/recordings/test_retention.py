@@ -155,6 +155,18 @@ def test_streams_that_others_have_erased_are_not_waited_for(tmp_path: Path, lab:
     assert keeper.ids == ["a", "b"]
 
 
+def test_a_disk_that_fills_up_need_not_wait_until_all_folders_were_read(
+    tmp_path: Path, lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_S", 0)
+    for name in ("a", "b", "c"):
+        lab.ended_stream(tmp_path, 2, id=name)
+    keeper = Keeper(tmp_path, keep_days=1.5, keep_free_bytes=ALL)
+    keeper.retention._erase_old()
+    assert sorted(map(str, keeper.ids)) == ["a", "b", "c"]
+    assert {erased.reason for erased in keeper.erased} == {"disk"}
+
+
 def test_nothing_goes_while_there_is_room(tmp_path: Path, lab: Any, often: None) -> None:
     lab.ended_stream(tmp_path, 1000, id="old")
     keeper = Keeper(tmp_path, keep_free_bytes=1)
