@@ -16,20 +16,13 @@ from starlette.routing import BaseRoute, Route
 
 from receiver.asgi.answers import is_foreign, problem
 from receiver.logs import logger
-from receiver.recordings.asked import Kept, Outcome, erase_asked
+from receiver.recordings.asked import WHY, Kept, Outcome, erase_asked
 from receiver.recordings.erasing import Erased
 
 if TYPE_CHECKING:
     from receiver.asgi.receiver import Receiver
 
 TOKEN = "receiver.token"  # noqa: S105 - where a request's scope has the name of its token, if it needed one
-SAID = {
-    "live": "it is live",
-    "sinks": "sinks are at work on it",
-    "unfinished": "it is not finished",
-    "erasing": "another request erases it",
-    "failed": "the disk failed",
-}
 
 log = logger("receiver.management")
 
@@ -73,7 +66,7 @@ def _answer(outcome: Outcome, what: str) -> Response:
     }
     if not outcome.kept:
         return JSONResponse(answer)
-    reasons = dict.fromkeys(SAID[kept.why] for kept in outcome.kept)
+    reasons = dict.fromkeys(WHY[kept.why] for kept in outcome.kept)
     answer = {"error": f"not everything was erased: {', '.join(reasons)}", **answer}
     return JSONResponse(answer, 500 if any(kept.why == "failed" for kept in outcome.kept) else 409)
 

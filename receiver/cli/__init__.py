@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "process": "Play captures through sinks, without a server.",
     "inspect": "Show what is in a capture or a stream's folder.",
     "streams": "List the newest streams that were received.",
+    "erase": "Erase everything that a stream or a call has left.",
     "check": "Read the configuration and say what would run.",
     "token": "Make a token.",
     "sinks": "List the installed sinks and their options.",

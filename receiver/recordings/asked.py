@@ -17,6 +17,14 @@ from receiver.logs import logger
 from receiver.recordings.erasing import Erased, Eraser, InUse
 from receiver.recordings.stored import Identity, find_call, find_stream
 
+WHY = {
+    "live": "it is live",
+    "sinks": "sinks are at work on it",
+    "unfinished": "it is not finished",
+    "erasing": "it is being erased",
+    "failed": "the disk failed",
+}
+
 log = logger("receiver.recordings")
 
 
