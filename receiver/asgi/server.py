@@ -286,10 +286,10 @@ async def _serving(app: object, bind: Callable[[], socket.socket], side: Side) -
         )
         task = asyncio.create_task(server.serve(sockets=[bound]))
         try:
-            while not server.started:
-                if task.done():
-                    task.result()  # raises what it did not start for
+            while not server.started and not task.done():
                 await asyncio.sleep(0.001)
+            if task.done():
+                task.result()  # raises what it did not start for
             address = bound.getsockname()
             yield address[0], address[1]
         finally:
