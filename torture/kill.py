@@ -111,7 +111,7 @@ def run(
                 f"{trial.worst_ms:.0f} ms were lost, the sender being {trial.late_s * 1000:.0f} ms late, "
                 f"and the server having waited {trial.waited_s * 1000:.0f} ms for a processor"
             )
-        _keep_or_remove(trial, place)
+        keep_or_remove(trial, place)
         if (number + 1) % 10 == 0 or trial.problems:
             worst = max(one.worst_ms for one in done)
             say(f"kill: {number + 1} of {trials}, worst {worst:.0f} ms, {time.monotonic() - began:.0f} s")
@@ -214,7 +214,8 @@ def _root(place: Path, trial: Trial) -> Path:
     return place / "recordings" / f"trial-{trial.number:04}"
 
 
-def _keep_or_remove(trial: Trial, place: Path) -> None:
+def keep_or_remove(trial: Trial, place: Path) -> None:
+    """What a trial has left: only of one that missed."""
     if not trial.problems:
         shutil.rmtree(_root(place, trial), ignore_errors=True)
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import kill
+import pytest
 from outcome import say
 
 
@@ -19,9 +20,16 @@ def test_a_killed_server_leaves_files_that_are_exact_and_readable(tmp_path: Path
     assert not list((tmp_path / "recordings").iterdir())  # nothing of a trial that went well is kept
 
 
-def test_a_trial_that_loses_more_than_is_asked_says_so_and_leaves_its_folder(tmp_path: Path) -> None:
-    outcome = kill.run(tmp_path, trials=1, streams=2, seed=5, say=say, phases=["live"], asked_ms=0, longest_s=1.0)
+def test_a_trial_that_loses_more_than_is_asked_says_so_and_how_to_have_it_again(tmp_path: Path) -> None:
+    outcome = kill.run(tmp_path, trials=1, streams=2, seed=5, say=say, phases=["live"], asked_ms=-1, longest_s=1.0)
     assert outcome.verdict == "missed"
     assert outcome.problems[0].startswith("trial 0 (live, --seed 5): ")
     assert "ms were lost, the sender being" in outcome.problems[0]
-    assert len(list((tmp_path / "recordings" / "trial-0000").iterdir())) == 2
+
+
+@pytest.mark.parametrize("problems", [[], ["something"]])
+def test_only_the_folder_of_a_trial_that_missed_stays(tmp_path: Path, problems: list[str]) -> None:
+    folder = tmp_path / "recordings" / "trial-0007"
+    folder.mkdir(parents=True)
+    kill.keep_or_remove(kill.Trial(7, 1, "live", problems=problems), tmp_path)
+    assert folder.exists() == bool(problems)
