@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -21,6 +22,8 @@ START_S = 60.0
 END_S = 30.0
 
 Tables = Mapping[str, Mapping[str, object]]
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class NotStarted(Exception):
@@ -74,6 +77,7 @@ class Served:
                 cwd=folder,  # no package of the working directory is imported by mistake
                 env={**inherited, "RECEIVER_TOKEN": self.token, **(environ or {})},
             )
+        _running.add(self.process)
         self.address = ("", 0)
         self.management = ""
 
@@ -112,6 +116,7 @@ class Served:
         self.process.send_signal(signal.SIGKILL)
         at = time.monotonic()
         self.process.wait()
+        _running.discard(self.process)
         return at
 
     def stop(self) -> int:
@@ -122,6 +127,7 @@ class Served:
                 self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+        _running.discard(self.process)
         return self.process.wait()
 
     def __enter__(self) -> Self:
@@ -131,6 +137,14 @@ class Served:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+
+@atexit.register
+def _kill_running() -> None:
+    """Leave no server behind, wherever this was broken off."""
+    for process in _running:
+        process.kill()
+        process.wait()
 
 
 def _toml(tables: Tables) -> str:
