@@ -1,6 +1,6 @@
 """Sinks in every trouble, beside a recorder, in a real server: stuck for a minute, raising, slow, deaf to cancellation.
 
-    python torture/sinks.py [--short] [--only NAME]
+    python torture/sinks.py [--short] [--streams 100]
 
 One call ends while its sinks are late, another just before SIGTERM, a third is live then. Nothing may be missing of the
 recordings, every sink's own loss has to be counted to the sample, sinks that are late have to finish while the process
