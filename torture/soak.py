@@ -238,14 +238,21 @@ def _settled(books: Books, served: Served, base: tuple[int, int, int]) -> list[s
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:
-    """A picture of a series in one line: the most of each piece of it."""
+    """A picture of a series in one line: the most of each piece of it. What has no bound is twice what has."""
     if not values:
         return ""
-    pieces = np.array_split(np.array(values, float), min(width, len(values)))
+    bounded = max((value for value in values if np.isfinite(value)), default=0.0)
+    series = np.nan_to_num(np.array(values, float), posinf=2 * bounded)
+    pieces = np.array_split(series, min(width, len(values)))
     tops = np.array([piece.max() for piece in pieces])
     low, high = float(tops.min()), float(tops.max())
     scaled = (tops - low) / (high - low or 1) * (len(BARS) - 1)
     return "".join(BARS[round(float(bar))] for bar in scaled)
+
+
+def in_ms(bound_s: float) -> str:
+    """The bound of a bucket, for people; the last one has none."""
+    return f"≤ {bound_s * 1000:g} ms" if np.isfinite(bound_s) else "beyond the last bucket (2.5 s)"
 
 
 def _line_of(seen: Seen, books: Books) -> str:
@@ -272,8 +279,8 @@ def report(outcome: Outcome) -> list[str]:
         if seen.rss
         else "  memory     was not seen",
         f"             {sparkline(seen.rss)}",
-        f"  lag        p99 ≤ {values['lag_p99_s'] * 1000:g} ms, p99.9 ≤ {values['lag_p999_s'] * 1000:g} ms, "
-        f"worst ≤ {values['lag_worst_s'] * 1000:g} ms",
+        f"  lag        p99 {in_ms(values['lag_p99_s'])}, p99.9 {in_ms(values['lag_p999_s'])}, "
+        f"worst {in_ms(values['lag_worst_s'])}",
         f"             {sparkline(seen.lag)}",
     ]
     held = ("descriptors", "threads", "tasks")
@@ -325,7 +332,7 @@ def main() -> int:
         result = {**described(), "load_before": busy, **outcome.values, "problems": problems}
         result["debug"] = None if debug is None else {"seconds": debug.soak.seconds, **debug.values}
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+        RESULTS.write_text(json.dumps(result, indent=2).replace("Infinity", "null") + "\n")
     return bool(problems)
 
 
