@@ -71,6 +71,6 @@ def test_a_picture_shows_the_most_of_each_piece() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([1, 9, 1, 1], 2) == "█▁"
     assert (sparkline([]), sparkline([3, 3])) == ("", "▁▁")
-    assert sparkline([1, float("inf"), 4.5]) == "▁█▅"
+    assert sparkline([1, float("inf"), 4.5]) == "▁█▄"
     assert sparkline([float("inf")]) == "▁"
     assert (soak.in_ms(0.05), soak.in_ms(float("inf"))) == ("≤ 50 ms", "beyond the last bucket (2.5 s)")
