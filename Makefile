@@ -140,7 +140,7 @@ bench: $(READY) ## measure everything (20 minutes, Linux, cc); BENCH="--quick" f
 soak: $(READY) ## 200 calls that come and go, for SOAK_MINUTES (1): what is lost, what grows, what holds the loop (Linux)
 	@$(BIN)/python torture/soak.py --minutes $(SOAK_MINUTES) $(SOAK)
 
-torture: $(READY) ## kill it, cut its power and its lines, put its clock wrong (15 minutes, Linux); TORTURE="--kinds kill"
+torture: $(READY) ## kill it, cut its power and its lines, put its clock wrong (half an hour, Linux); TORTURE="--kinds kill"
 	@$(BIN)/python torture/torture.py $(TORTURE)
 
 fuzz: $(READY) ## feed what reads peers' bytes with anything, FUZZ_RUNS times, guided by coverage (atheris)

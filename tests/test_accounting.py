@@ -1,7 +1,7 @@
 """Everything that arrives is accounted for, to the message and to the sample, whatever comes and whoever is slow.
 
 A machine talks to a real session, stream, recording and hub with all that a peer and an operator can do, and keeps
-books of its own. ``ACCOUNTING_EXAMPLES=10000`` makes many more conversations of it than a test has time for.
+books of its own. ``make torture`` has thousands of these conversations (``ACCOUNTING_EXAMPLES``), a test a hundred.
 """
 
 from __future__ import annotations

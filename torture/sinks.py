@@ -19,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from outcome import Outcome, Say, verdict
 from serving import MIB, Served, serving
 from sink_matrix import CASES, LONG, OVERFLOWS, SHORT, TROUBLES, Lengths, configured, missed_s, wrong_with
 from talking import FRAME, FRAME_S, STOP, TRACKS, Material, close, greeting, upgrade
@@ -35,6 +35,9 @@ HERE = Path(__file__).parent
 HEADER = 44
 MOST_RECV_Q = 256 * 1024
 CALLS = ("early", "stopped", "live")
+FEEDS_MIB = 32
+SPARE = 1.25
+"""What a feed holds is reckoned at a round figure for each event."""
 
 
 class Speaker:
@@ -205,6 +208,33 @@ def shown(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def run(place: Path, *, lengths: Lengths = LONG, streams: int = 100, say: Say) -> list[Outcome]:
+    """The same for the table of the torture: a line for every trouble, one for everybody else, one for the memory."""
+    rows, figures, problems = matrix(place / "matrix", lengths)
+    for line in shown(rows):
+        say(line)
+    outcomes = []
+    for trouble in TROUBLES:
+        mine = [row for row in rows if row.trouble == trouble]
+        found = [f"{row.overflow}: {row.problem}" for row in mine if row.problem]
+        missed = {row.overflow: row.missed_s for row in mine}
+        worst = (
+            f"{max(max(row.missed_s.values()) for row in mine):.1f} s missed, all counted" if not found else "not so"
+        )
+        asked = "its loss counted to the sample"
+        trials = len(mine) * len(CALLS) * 2
+        outcomes.append(Outcome("sinks", trouble, trials, asked, worst, verdict(not found), found, missed))
+    worst = f"none; {figures['recv_q']:g} bytes in a socket; drained in {figures['drain_s']:.0f} s"
+    elsewhere = Outcome("sinks", "everybody else", 3, "nothing lost", worst, verdict(not problems), problems, figures)
+    outcomes.append(elsewhere)
+    if streams:
+        found, more = _memory(place, streams, lengths.stall_s, say)
+        what, asked = f"memory of {streams} streams", f"≤ {FEEDS_MIB * SPARE:g} MiB of {FEEDS_MIB}"
+        values = {"mib": round(more, 1)}
+        outcomes.append(Outcome("sinks", what, 1, asked, f"{more:.1f} MiB", verdict(not found), found, values))
+    return outcomes
+
+
 def main() -> int:
     """Run, print; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -220,27 +250,31 @@ def main() -> int:
         print(f"  Recv-Q {figures['recv_q']:g} bytes at most; drained in {figures['drain_s']:.1f} s", flush=True)
         problems += [f"{row.trouble}, {row.overflow}: {row.problem}" for row in rows if row.problem]
         if not asked.short:
-            problems += _memory(folder, asked.streams, lengths.stall_s)
+            found, more = _memory(
+                folder, asked.streams, lengths.stall_s, say=lambda text: print(f"  {text}", flush=True)
+            )
+            print(f"  what waits for the stuck sink takes {more:.1f} MiB; limits.feeds_bytes was {FEEDS_MIB} MiB")
+            problems += found
     for problem in problems:
         print(f"  PROBLEM: {problem}")
     print("passed" if not problems else "failed")
     return bool(problems)
 
 
-def _memory(folder: Path, streams: int, seconds: float) -> list[str]:
-    feeds_mib, problems = 32, []
-    found: Counter[str] = Counter()
+def _memory(folder: Path, streams: int, seconds: float, say: Say) -> tuple[list[str], float]:
+    """What is wrong with the memory that a stuck sink takes, and how much that is in MiB."""
+    problems = []
+    grown = []
     for stuck in (False, True):
-        seen = memory(folder / f"memory-{stuck}", streams, seconds, feeds_mib, stuck=stuck)
-        found[str(stuck)] = seen["most_mib"] - seen["base_mib"]  # type: ignore[assignment]
-        print(f"  {streams} streams, {'a stuck sink' if stuck else 'no stuck sink'}: {seen}", flush=True)
+        seen = memory(folder / f"memory-{stuck}", streams, seconds, FEEDS_MIB, stuck=stuck)
+        grown.append(seen["most_mib"] - seen["base_mib"])
+        say(f"{streams} streams, {'a stuck sink' if stuck else 'no stuck sink'}: {seen}")
         if seen["recv_q"] > MOST_RECV_Q:
             problems.append(f"{seen['recv_q']} bytes waited in a socket")
-    more = found["True"] - found["False"]
-    print(f"  what waits for the stuck sink takes {more:.1f} MiB; limits.feeds_bytes was {feeds_mib} MiB")
-    if more > feeds_mib * 1.25:
-        problems.append(f"a stuck sink took {more:.1f} MiB, with {feeds_mib} MiB for all feeds")
-    return problems
+    more = grown[1] - grown[0]
+    if more > FEEDS_MIB * SPARE:
+        problems.append(f"a stuck sink took {more:.1f} MiB, with {FEEDS_MIB} MiB for all feeds")
+    return problems, more
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Everything that is promised of a process, a disk, a network and a clock that fail, tried on real ones: a table.
 
-    python torture/torture.py                       # all of it, about 20 minutes
+    python torture/torture.py                       # all of it, about half an hour
     python torture/torture.py --kinds kill ends     # some kinds
     python torture/torture.py --trials 20           # fewer kills
     python torture/torture.py --kinds kill --seed 1234 --trials 1    # a trial again, by the seed that its problem names
@@ -21,11 +21,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import accounting
 import clocks
 import ends
 import kill
 import leftovers
 import power
+import sinks
 from outcome import CannotRun, Outcome, not_run, say, table
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -45,6 +47,8 @@ KINDS: dict[str, Kind] = {
     "power": lambda place, asked: [power.run(place, seed=asked.seed, stride=asked.stride, say=say)],
     "ends": lambda place, asked: ends.run(place, streams=asked.streams, rounds=asked.rounds, seed=asked.seed, say=say),
     "clocks": lambda place, asked: clocks.run(place, say=say),
+    "sinks": lambda place, asked: sinks.run(place, say=say),
+    "accounting": lambda place, asked: accounting.run(place, conversations=asked.conversations, say=say),
 }
 
 
@@ -70,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--streams", type=int, default=20, help="live calls of two tracks at a kill or an end (20)")
     known.add_argument("--leftovers", type=int, default=1000, help="crashed streams to be finished (1000)")
     known.add_argument("--rounds", type=int, default=5, help="of each way to end (5)")
+    known.add_argument("--conversations", type=int, default=10_000, help="that are accounted for (10000)")
     known.add_argument("--stride", type=int, default=1, help="look at every so manieth write only, for power (1)")
     known.add_argument("--seed", type=int, help="of the dice; else a new one, which is told")
     known.add_argument("--folder", type=Path, help="where recordings go meanwhile, and stay where something went wrong")

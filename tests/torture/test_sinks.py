@@ -5,21 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import sinks
-from sink_matrix import CASES, SHORT, Case, wrong_with
+from sink_matrix import CASES, SHORT, TROUBLES, Case, wrong_with
 
 
 def test_a_sink_in_trouble_hurts_nobody_else_and_its_own_loss_is_counted_to_the_sample(tmp_path: Path) -> None:
     """Three calls, every trouble with every overflow and every on_error beside the recorder, and a SIGTERM."""
-    rows, figures, problems = sinks.matrix(tmp_path, SHORT)
-    assert problems == []
-    assert {(row.trouble, row.overflow): row.problem for row in rows if row.problem} == {}
-    assert len(CASES) == 48 and len(rows) == 24
-    missed = {(row.trouble, row.overflow): row.missed_s for row in rows}
-    assert missed["blocks", "drop_newest"]["stop"] > 0
-    assert missed["waits", "drop_oldest"]["restart"] > 0
-    assert figures["recv_q"] < sinks.MOST_RECV_Q
-    assert any("restart" in line for line in sinks.shown(rows))
+    said: list[str] = []
+    outcomes = sinks.run(tmp_path, lengths=SHORT, streams=0, say=said.append)
+    assert [problem for outcome in outcomes for problem in outcome.problems] == []
+    assert {outcome.what for outcome in outcomes} == {*TROUBLES, "everybody else"}
+    assert sum(outcome.trials for outcome in outcomes[:-1]) == len(CASES) * 3
+    missed = {outcome.what: outcome.values for outcome in outcomes}
+    assert missed["blocks"]["drop_newest"]["stop"] > 0
+    assert missed["waits"]["drop_oldest"]["restart"] > 0
+    assert missed["slow"]["spill"] == {"stop": 0.0, "restart": 0.0}
+    assert missed["everybody else"]["recv_q"] < sinks.MOST_RECV_Q
+    assert len(said) == 1 + len(CASES) / 2
+
+
+@pytest.mark.system  # its senders and servers take ten seconds: once is enough
+def test_what_waits_for_a_stuck_sink_is_measured(tmp_path: Path) -> None:
+    said: list[str] = []
+    problems, more_mib = sinks._memory(tmp_path, 3, 1.0, said.append)
+    assert problems == [] and more_mib < sinks.FEEDS_MIB
+    assert ["no stuck sink" in said[0], "a stuck sink" in said[1]] == [True, True]
 
 
 def test_the_table_notices_a_sample_that_nobody_counted(tmp_path: Path) -> None:
