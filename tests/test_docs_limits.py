@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from receiver_plugins.wav import plugin as wav
 
 from receiver.config import Limits, Recordings, SinkConfig
 
@@ -24,7 +26,10 @@ def value(name: str) -> float:
         return float(getattr(Recordings(), key))
     if table == "sinks.NAME":
         return float(getattr(SinkConfig(use="wav"), key))
-    return float(getattr(import_module(f"receiver.{table}"), key))
+    if table == "sinks.wav.options":
+        return float(inspect.signature(wav).parameters[key].default)
+    module = f"receiver_{table}" if table.startswith("plugins.") else f"receiver.{table}"
+    return float(getattr(import_module(module), key))
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -81,7 +81,7 @@ class Encoder:
         descriptor = os.open(part, flags, 0o600)
         try:
             try:
-                self._write(descriptor, source, tags(stream, source.path.stem), check)
+                self._write(descriptor, source, tags(stream, source.path.stem, source.rate), check)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

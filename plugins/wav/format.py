@@ -40,16 +40,18 @@ def read_header(head: bytes) -> tuple[int, int] | None:
     return (rate, channels) if ours else None
 
 
-def complete(part: Path, rate: int) -> Path:
+def complete(part: Path, rate: int, data_bytes: int | None = None) -> Path:
     """Make a finished file of ``<name>.part``: cut to whole samples, sizes in the header, safe on the disk, renamed.
 
-    ``rate`` stands in where a crash tore the header. Nothing is overwritten: the name is ``<name>``, or the next free
+    ``rate`` stands in where a crash tore the header. Audio beyond ``data_bytes`` is cut off: a write failed there, and
+    it counts as lost. Nothing is overwritten: the name is ``<name>``, or the next free
     of ``<name>-2`` …, which is returned. Blocks. Raises OSError; the part is then still there.
     """
     descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         rate, _ = read_header(os.pread(descriptor, HEADER_BYTES, 0)) or (rate, 1)
         size = max(os.fstat(descriptor).st_size - HEADER_BYTES, 0)
+        size = size if data_bytes is None else min(size, data_bytes)
         size -= size % SAMPLE_BYTES
         os.ftruncate(descriptor, HEADER_BYTES + size)
         os.pwrite(descriptor, header(rate, data_bytes=size), 0)

@@ -1,63 +1,78 @@
-"""The WAV files of a stream that is over: the tracks complete, and paired as the layout says."""
+"""Which files a stream is left with: its tracks' files, paired as the layout says."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from receiver.sinks import Stream
 
-from .format import HEADER_BYTES, PART, complete
-from .stereo import assemble, holds
-from .tracks import stem
+from .codec import CODECS
+from .format import HEADER_BYTES, SAMPLE_BYTES
+from .segment import Segment, file_name, place, stem, track_of
+from .stereo import assemble, holds, length
 
 Layout = Literal["separate", "stereo", "both"]
 
 LEFT, RIGHT = "inbound", "outbound"
-STEREO = "stereo.wav"
+STEREO = "stereo"
+
+_STEREO = re.compile(r"stereo(@\d{1,18})?(-\d+)?")
 
 
-def lay_out(stream: Stream, parts: list[Path], layout: Layout) -> tuple[list[Path], Exception | None]:
-    """The files that were made, and why ``stereo.wav`` is not among them if it should be. Blocks.
+def pair(directory: Path, group: Sequence[Segment], layout: Layout, *, both: bool) -> Path | None:
+    """Make the stereo file of what the sides have in one period; None where there is to be none, or is one. Blocks.
 
-    Raises OSError where not even a track's own file could be completed.
+    ``both``: the stream has both sides, so that one that has nothing in this period is silent. Raises OSError, and
+    ValueError where the rates differ or what was written does not read back: every file is still there then.
     """
-    made = {part.name.removesuffix(f".wav{PART}"): complete(part, stream.format.rate) for part in parts}
-    left, right = [made.get(name) or _existing(stream.directory / f"{name}.wav") for name in (LEFT, RIGHT)]
-    kept = list(made.values())
-    try:
-        if layout == "both" and left and right:
-            kept += _pair(stream, left, right)
-        elif layout == "stereo" and (left or right):
-            kept += _pair(stream, left, right)
-            for side in (left, right):
-                if side is not None:
-                    side.unlink()
-    except (OSError, ValueError) as problem:
-        return _there(kept), problem
-    return _there(kept), None
+    left = [segment for segment in group if segment.track == LEFT]
+    right = [segment for segment in group if segment.track == RIGHT]
+    if layout == "both" and not (both and _whole(directory, left, right)):
+        return None
+    made = None
+    if not any(_made_before(directory, left, right, layout)):
+        start = min(segment.start for segment in group)
+        made = assemble(left, right, directory / f"{file_name(STEREO, start)}.wav")
+    if layout == "stereo":
+        for segment in group:
+            segment.path.unlink()
+    return made
 
 
-def left_over(stream: Stream, made: list[Path]) -> list[Path]:
-    """Finished WAV files, beside ``made``, with the names of this stream's: an earlier run did not come further."""
-    names = [LEFT, RIGHT, Path(STEREO).stem, *(stem(track) for track in stream.facts.tracks)]
-    there = [_existing(stream.directory / f"{name}.wav") for name in dict.fromkeys(names)]
-    return [file for file in there if file is not None and file not in made]
+def _whole(directory: Path, left: list[Segment], right: list[Segment]) -> bool:
+    """False where a side is not there since it has been encoded: then the pair was made before that."""
+    if left and right:
+        return True
+    other, start = (RIGHT, left[0].start) if left else (LEFT, right[0].start)
+    return not any((directory / f"{file_name(other, start)}{codec.suffix}").exists() for codec in CODECS.values())
 
 
-def _pair(stream: Stream, left: Path | None, right: Path | None) -> list[Path]:
-    """The stereo file, unless a run before this one has made it already."""
-    if any(holds(file, left, right) for file in stream.directory.glob("stereo*.wav")):
-        return []
-    return [assemble(left, right, stream.directory / STEREO)]
+def _made_before(directory: Path, left: list[Segment], right: list[Segment], layout: Layout) -> Iterator[bool]:
+    """For each stereo file whether it holds these. Where they are to stay, one that was made of them is not read."""
+    group = [*left, *right]
+    first = min(segment.start for segment in group)
+    frames = max(segment.start + _frames(segment.path) for segment in group) - first
+    newest = max(segment.path.stat().st_mtime_ns for segment in group)
+    for file in directory.glob(f"{STEREO}*.wav"):
+        start = place(file.stem)
+        if not _STEREO.fullmatch(file.stem) or not file.is_file() or start > first:
+            continue
+        later = layout == "both" and file.stat().st_mtime_ns >= newest
+        yield (later and start == first and length(file) == frames) or holds(file, left, right, start=start)
 
 
-def _existing(file: Path) -> Path | None:
-    return file if file.is_file() and file.stat().st_size >= HEADER_BYTES else None
+def _frames(mono: Path) -> int:
+    return (mono.stat().st_size - HEADER_BYTES) // SAMPLE_BYTES
 
 
-def _there(files: list[Path]) -> list[Path]:
-    return [file for file in files if file.exists()]
+def left_over(stream: Stream) -> list[Path]:
+    """Finished WAV files with the names of this stream's, segments among them: an earlier run did not come further."""
+    names = {LEFT, RIGHT, STEREO, *(stem(track) for track in stream.facts.tracks)}
+    files = sorted(stream.directory.glob("*.wav"))
+    return [file for file in files if track_of(file.stem) in names and file.is_file() and _frames(file) >= 0]
 
 
 def declare(stream: Stream, wav: Path) -> None:

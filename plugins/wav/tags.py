@@ -8,6 +8,8 @@ from typing import Any
 
 from receiver.sinks import Stream
 
+from .segment import place
+
 MAX_TEXT = 200
 """Characters of a title or an album; more is no id."""
 
@@ -15,12 +17,14 @@ MAX_COMMENT = 8192
 """Characters of the comment. Players load it whole, and parameters may have 64 KiB; ``stream.json`` has them all."""
 
 
-def tags(stream: Stream, title: str) -> dict[str, str]:
+def tags(stream: Stream, title: str, rate: int) -> dict[str, str]:
     """The fields of a file by the names that soundfile has for them: ``title`` is the file's own, e.g. ``inbound``.
 
-    ``album`` is the call, ``date`` the start (RFC 3339, UTC), and ``comment`` all of it as one JSON object. Everything
-    is ASCII: what is more is escaped as in JSON, since an MP3 tag, as libsndfile writes it, knows Latin-1 alone.
+    ``album`` is the call, ``date`` the stream's start (RFC 3339, UTC), and ``comment`` all of it as one JSON object,
+    with ``begins_s``, seconds after that start, where the file does not begin with it. Everything is ASCII: what is
+    more is escaped as in JSON, since an MP3 tag, as libsndfile writes it, knows Latin-1 alone.
     """
+    begins = place(title)
     started = stream.facts.started.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
         "title": _plain(title),
@@ -33,6 +37,7 @@ def tags(stream: Stream, title: str) -> dict[str, str]:
                 "peer_stream_id": stream.facts.stream_id,
                 "source": stream.facts.source,
                 "started": started,
+                **({"begins_s": round(begins / rate, 6)} if begins else {}),
                 "parameters": stream.parameters,
             }
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -41,9 +42,10 @@ class Owner:
 
     def __init__(self) -> None:
         self.files: list[str] = []
+        self.annotations: list[Annotation] = []
 
     def annotated(self, annotation: Annotation) -> None:
-        raise AssertionError(annotation)
+        self.annotations.append(annotation)
 
     def file_added(self, path: Path, kind: str, media_type: str, sink: str) -> None:
         assert (kind, sink) == ("audio", "wav")
@@ -95,9 +97,15 @@ async def each(events: Iterable[Event]) -> AsyncIterator[Event]:
         yield event
 
 
-def record(directory: Path, events: Iterable[Event], layout: Layout = "both", **options: Any) -> list[str]:
+def record(
+    directory: Path,
+    events: Iterable[Event],
+    layout: Layout = "both",
+    tracks: tuple[str, ...] = ("inbound",),
+    **options: Any,
+) -> list[str]:
     """Run the sink over events; the files that it added. Where a call blocks the loop, every test fails."""
-    stream, owner = stream_in(directory)
+    stream, owner = stream_in(directory, tracks=tracks)
 
     async def run() -> None:
         async with plugin(layout=layout, **options) as opened:
@@ -149,6 +157,28 @@ def by_sox(path: Path, channels: int = 1) -> Samples:
     command = ["sox", "-V1", "-t", "wav", str(path), "-t", "raw", "-e", "signed", "-b", "16", "-L", "-"]
     done = subprocess.run(command, capture_output=True, check=True, timeout=WAIT_S)
     return np.frombuffer(done.stdout, np.int16).reshape(-1, channels)
+
+
+def pieces(directory: Path, track: str, channel: int = 0) -> list[tuple[int, Samples]]:
+    """The segments of a track, or a side of ``stereo``, each with the sample that its name says it begins at."""
+    found = []
+    for path in sorted(directory.glob(f"{track}*.wav")):
+        named = re.fullmatch(rf"{track}(?:@(\d+))?\.wav", path.name)
+        assert named, path
+        found.append((int(named[1] or 0), by_soundfile(path)[:, channel]))
+    return sorted(found, key=lambda piece: piece[0])
+
+
+def joined(found: list[tuple[int, Samples]], length: int) -> Samples:
+    """The segments on a timeline of so many samples, silence between them. None reaches into another one."""
+    timeline = np.zeros(length, np.int16)
+    reached = 0
+    for start, samples in found:
+        assert reached <= start
+        reached = start + len(samples)
+        timeline[start:reached] = samples
+    assert reached <= length
+    return timeline
 
 
 def grown(path: Path, size: int) -> None:

@@ -91,7 +91,9 @@ def test_the_layout_says_which_files_are_made(
 def test_an_hour_long_gap_takes_no_room(studio: Any, tmp_path: Path) -> None:
     hour = 3600 * 8000
     studio.record(
-        tmp_path, [Gap("inbound", 0, hour, 8000, Cause.UNSENT), *studio.frames("inbound", studio.noise(160), hour)]
+        tmp_path,
+        [Gap("inbound", 0, hour, 8000, Cause.UNSENT), *studio.frames("inbound", studio.noise(160), hour)],
+        segment_s=0,
     )
     found = (tmp_path / "inbound.wav").stat()
     assert found.st_size == 44 + 2 * (hour + 160)

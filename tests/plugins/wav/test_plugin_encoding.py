@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from receiver_plugins.wav import check, plugin
@@ -19,7 +20,7 @@ from receiver_plugins.wav import plugin as opening
 from receiver_plugins.wav.codec import CODECS
 
 from receiver.errors import ConfigError
-from receiver.events import Cause, Event, Gap
+from receiver.events import Cause, Event, Frame, Gap
 from receiver.sinks.loading import load
 
 HOUR = 3600 * 8000
@@ -160,7 +161,7 @@ def test_sinks_that_are_cancelled_while_they_encode_or_wait_for_it_leave_their_w
         return sorted(tmp_path.glob("*/inbound.opus.part"))
 
     async def run() -> None:
-        async with plugin(encoding="opus") as opened:
+        async with plugin(encoding="opus", segment_s=0, segment_bytes=0) as opened:
             sink: Any = opened.sink
             long: list[Event] = [Gap("inbound", 0, 20 * HOUR, 8000, Cause.UNSENT)]
             tasks = [asyncio.create_task(sink(stream, studio.each(long))) for stream, _ in streams]
@@ -251,21 +252,34 @@ def test_a_start_does_not_encode_for_ever(studio: Any, tmp_path: Path, monkeypat
 
 
 def test_a_sink_that_was_started_again_encodes_what_the_first_one_left(studio: Any, tmp_path: Path) -> None:
-    studio.record(tmp_path, studio.frames("inbound", studio.noise(800)))
+    said = {track: studio.noise(1600) for track in ("inbound", "outbound", "mixed")}
 
-    async def nothing_more() -> AsyncIterator[Event]:
-        for event in ():
-            yield event
+    async def first() -> AsyncIterator[Event]:
+        for track in said:
+            yield Frame(track, 0, 8000, said[track][:800])
+        raise OSError("gone")
+
+    async def second() -> AsyncIterator[Event]:
+        for track in said:
+            yield Gap(track, 0, 800, 8000, Cause.DROPPED)
+        for track in said:
+            yield Frame(track, 800, 8000, said[track][800:])
 
     stream, owner = studio.stream_in(tmp_path)
 
     async def run() -> None:
         async with plugin(encoding="flac") as opened:
             sink: Any = opened.sink
-            await sink(stream, nothing_more())
+            with pytest.raises(OSError, match="gone"):
+                await sink(stream, first())
+            await sink(stream, second())
 
     asyncio.run(run())
-    assert owner.files == studio.names(tmp_path) == ["inbound.flac"]
+    monos = [f"{track}{at}.flac" for track in said for at in ("", "@800")]
+    assert sorted(owner.files) == studio.names(tmp_path) == sorted([*monos, "stereo.flac"])
+    both = studio.by_soundfile(tmp_path / "stereo.flac")
+    for channel, track in enumerate(("inbound", "outbound")):
+        assert np.array_equal(both[:, channel], said[track])
 
 
 def test_sides_that_make_no_pair_are_encoded_at_the_next_start_too(studio: Any, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -18,67 +17,6 @@ from receiver_plugins.wav import plugin
 
 from receiver import files
 from receiver.events import Cause, Event, Frame, Gap
-
-
-def test_a_disk_that_takes_no_more_ends_the_sink_and_leaves_what_was_written(studio: Any, tmp_path: Path) -> None:
-    said = studio.noise(160)
-    reading, writing = os.pipe()
-    stuck = files.adopt(writing, Path("stuck"))
-
-    async def events() -> AsyncIterator[Event]:
-        yield Frame("inbound", 0, 8000, said)
-        await asyncio.to_thread(studio.grown, tmp_path / "inbound.wav.part", 44 + 2 * 160)
-        files.configure(limit_bytes=200_000)
-        stuck.append(bytes(150_000))
-        yield Frame("inbound", 160, 8000, np.zeros(100_000, np.int16))
-
-    stream, owner = studio.stream_in(tmp_path)
-
-    async def run() -> None:
-        async with plugin() as opened:
-            sink: Any = opened.sink
-            await sink(stream, events())
-
-    with pytest.raises(files.FileError, match=r"behind.*inbound.wav.part"):
-        asyncio.run(run())
-    got = 0
-    while got < 150_000:
-        got += len(os.read(reading, 65536))
-    os.close(reading)
-    stuck.close()
-    files.shutdown()
-    assert owner.files == []
-    assert studio.names(tmp_path) == ["inbound.wav.part"]
-    assert studio.recover(tmp_path) == ["inbound.wav", "inbound.wav"]
-    assert np.array_equal(studio.by_soundfile(tmp_path / "inbound.wav")[:, 0], said)
-
-
-def test_a_write_error_names_the_file_and_the_audio_before_it_stays(studio: Any, tmp_path: Path) -> None:
-    program = """
-import asyncio, importlib.util, resource, signal, sys
-from pathlib import Path
-spec = importlib.util.spec_from_file_location("there", sys.argv[2])
-there = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(there)
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1001, 1001))
-try:
-    there.record(Path(sys.argv[1]), there.frames("inbound", there.noise(1600)))
-except there.files.FileError as error:
-    print(error)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), studio.__file__],
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=True,
-    )
-    assert done.stdout.strip() == f"[Errno 27] File too large: '{tmp_path / 'inbound.wav.part'}'"
-    assert (tmp_path / "inbound.wav.part").stat().st_size == 1001
-    studio.recover(tmp_path)
-    for reader in (studio.by_ffmpeg, studio.by_soundfile, studio.by_wave):
-        assert len(reader(tmp_path / "inbound.wav")) == (1001 - 44) // 2
 
 
 def test_a_sink_that_is_cancelled_leaves_its_part_whole(studio: Any, tmp_path: Path) -> None:
