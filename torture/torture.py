@@ -24,6 +24,7 @@ from pathlib import Path
 import accounting
 import clocks
 import ends
+import faults
 import kill
 import leftovers
 import power
@@ -45,6 +46,11 @@ KINDS: dict[str, Kind] = {
     ],
     "leftovers": lambda place, asked: [leftovers.run(place, streams=asked.leftovers, say=say)],
     "power": lambda place, asked: [power.run(place, seed=asked.seed, stride=asked.stride, say=say)],
+    "faults": lambda place, asked: [
+        faults.run(place, faults.plan(asked.faults, asked.seed), say=say),
+        faults.full_disk(place, rounds=asked.rounds, say=say),
+        faults.no_descriptors(place, rounds=asked.rounds, say=say),
+    ],
     "ends": lambda place, asked: ends.run(place, streams=asked.streams, rounds=asked.rounds, seed=asked.seed, say=say),
     "clocks": lambda place, asked: clocks.run(place, say=say),
     "sinks": lambda place, asked: sinks.run(place, say=say),
@@ -73,7 +79,8 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--trials", type=int, default=200, help="kills (200)")
     known.add_argument("--streams", type=int, default=20, help="live calls of two tracks at a kill or an end (20)")
     known.add_argument("--leftovers", type=int, default=1000, help="crashed streams to be finished (1000)")
-    known.add_argument("--rounds", type=int, default=5, help="of each way to end (5)")
+    known.add_argument("--faults", type=int, help="calls that fail, chosen by chance (all)")
+    known.add_argument("--rounds", type=int, default=5, help="of each way to end, and of full disks (5)")
     known.add_argument("--conversations", type=int, default=10_000, help="that are accounted for (10000)")
     known.add_argument("--stride", type=int, default=1, help="look at every so manieth write only, for power (1)")
     known.add_argument("--seed", type=int, help="of the dice; else a new one, which is told")

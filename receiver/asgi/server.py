@@ -286,7 +286,7 @@ async def _serving(app: object, bind: Callable[[], socket.socket], side: Side) -
         )
         task = asyncio.create_task(server.serve(sockets=[bound]))
         try:
-            while not server.started and not task.done():
+            while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.001)
             if task.done():
                 task.result()  # raises what it did not start for
