@@ -134,6 +134,8 @@ class Finishing:
             self._again = [*self._again, Part(path, track_of(stem), place(stem), rate)]
         final: list[Path] = []
         for file in left_over(self._stream):
+            if _rate(file) is None:
+                continue  # whatever it is, it is not ours
             final += self._keep(Segment(file, track_of(file.stem), place(file.stem)))
         there = {part.track for part in self._again} | {segment.track for _, segment in self._held}
         self._both = there >= {LEFT, RIGHT}
@@ -173,12 +175,19 @@ class Finishing:
         return None
 
     def _keep(self, segment: Segment) -> list[Path]:
-        """Take a finished file, and hold it back if it is to be paired; the file, if it is for good."""
+        """Take a finished file, and hold it back if it is to be paired; the files that are for good.
+
+        One that lies where an older file of its name does, as a call that failed leaves it, takes that one's part.
+        """
         if self._shop.layout == "separate" or segment.track not in (LEFT, RIGHT):
             return [segment.path]
+        same = [one for one in self._held if (one[1].track, one[1].start) == (segment.track, segment.start)]
         rate = _rate(segment.path) or self._stream.format.rate
-        self._held = [*self._held, (self._shop.rotation.period(segment.start, rate), segment)]
-        return [segment.path] if self._stays else []
+        period = self._shop.rotation.period(segment.start, rate)
+        self._held = [*(one for one in self._held if one not in same), (period, segment)]
+        if self._stays:
+            return [segment.path]
+        return [older.path for _, older in same]
 
     @property
     def _stays(self) -> bool:

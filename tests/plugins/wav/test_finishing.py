@@ -217,3 +217,19 @@ def test_where_a_part_is_missing_in_the_end_the_sides_stay_for_the_next_start(st
     assert [path.name for path in final] == ["inbound.wav"]
     (tmp_path / "away").rename(outbound.file.path)
     assert studio.recover(tmp_path, "stereo", segment_s=1) == ["stereo.wav"]
+
+
+@pytest.mark.parametrize("precious", [b"x" * 100, header(8000, data_bytes=2) + b"\1\0"])
+def test_a_file_that_has_the_name_already_is_neither_overwritten_nor_paired(
+    studio: Any, tmp_path: Path, precious: bytes
+) -> None:
+    (tmp_path / "inbound.wav").write_bytes(precious)
+    said = {name: studio.noise(160) for name in ("inbound", "outbound")}
+    for name, samples in said.items():
+        studio.wav(tmp_path / f"{name}.wav.part", samples)
+    studio.recover(tmp_path)
+    assert studio.names(tmp_path) == ["inbound-2.wav", "inbound.wav", "outbound.wav", "stereo.wav"]
+    assert (tmp_path / "inbound.wav").read_bytes() == precious
+    both = studio.by_soundfile(tmp_path / "stereo.wav")
+    for channel, samples in enumerate(said.values()):
+        assert np.array_equal(both[:, channel], samples)
