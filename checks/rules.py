@@ -7,6 +7,8 @@ import hmac
 import ssl
 import subprocess
 
+import msgspec
+
 # ruleid: pickle
 import pickle
 # ruleid: pickle
@@ -50,6 +52,21 @@ def connected(http, context):
     http.get("https://example.com", verify=True)
     # ok: certificate-not-verified
     context.verify_mode = ssl.CERT_REQUIRED
+
+
+# ok: type-learnt-late
+read = msgspec.json.Decoder(Line).decode
+
+
+def learnt(text):
+    # ruleid: type-learnt-late
+    msgspec.json.Decoder(Line).decode(text)
+    # ruleid: type-learnt-late
+    msgspec.msgpack.decode(text, type=Line)
+    # ok: type-learnt-late
+    read(text)
+    # ok: type-learnt-late
+    msgspec.json.decode(text)
 
 
 def started(name, os, asyncio):

@@ -24,6 +24,9 @@ VTT = "transcript.vtt"
 TXT = "transcript.txt"
 
 
+_read_line = msgspec.json.Decoder(Line).decode  # made before there are threads that read
+
+
 class Transcript:
     """``transcript.jsonl`` of a live stream. Made by ``open``."""
 
@@ -88,12 +91,11 @@ def stamp(seconds: float) -> str:
 
 def read(path: Path) -> list[Line]:
     """The lines of a file. What is no line, as a damaged disk may have it, is passed over. Blocks. Raises OSError."""
-    decoder = msgspec.json.Decoder(Line)
     lines = []
     with path.open("rb") as content:
         for text in content:
             try:
-                lines.append(decoder.decode(text))
+                lines.append(_read_line(text))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
     return lines

@@ -12,7 +12,7 @@ what was sent, and are passed over.
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -164,7 +164,7 @@ def _has_long_number(text: str) -> bool:
 def decode_header(line: bytes) -> Header:
     """Read the first line. Raises ValueError."""
     try:
-        header = msgspec.json.decode(line, type=Header)
+        header = _read_header(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"is no capture: the first line is not its header ({error})") from None
     if header.version != VERSION:
@@ -183,7 +183,7 @@ def decode_line(line: bytes) -> Entry:
         raise ValueError("is not [seconds, code, value]")
     value = value[:-1]
     try:
-        at = msgspec.json.decode(head[1:], type=_Seconds)
+        at = _read_seconds(head[1:])
     except (ValueError, RecursionError):
         raise ValueError("does not begin with a time in seconds") from None
     try:
@@ -204,13 +204,13 @@ def _decode_value(at: float, code: bytes, value: bytes) -> Entry:
         case b'"m"':
             return Batch(at, [decode_message(value)])
         case b'"t"':
-            return Batch(at, [msgspec.json.decode(value, type=str)])
+            return Batch(at, [_read_text(value)])
         case b'"b"':
-            return Batch(at, [a2b_base64(msgspec.json.decode(value, type=str), strict_mode=True)])
+            return Batch(at, [a2b_base64(_read_text(value), strict_mode=True)])
         case b'"p"':
-            return _decode_pause(at, msgspec.json.decode(value, type=_Size | str | tuple[str, ...]))
+            return _decode_pause(at, _read_pause(value))
         case b'"x"':
-            said = msgspec.json.decode(value, type=_EndText)
+            said = _read_end(value)
             return End(at, said.reason, said.code, said.text)
     if len(code) == 3 and code[1:2].isupper():
         _check_json(value)
@@ -226,6 +226,14 @@ class _EndText(msgspec.Struct):
     reason: EndReason
     code: int | None = None
     text: str = ""
+
+
+# Made here, before threads read captures: see receiver.recordings.journal.
+_read_header = msgspec.json.Decoder(Header).decode
+_read_seconds = msgspec.json.Decoder(_Seconds).decode
+_read_text = msgspec.json.Decoder(str).decode
+_read_pause: Callable[[bytes], int | str | tuple[str, ...]] = msgspec.json.Decoder(_Size | str | tuple[str, ...]).decode
+_read_end = msgspec.json.Decoder(_EndText).decode
 
 
 def _decode_pause(at: float, value: int | str | Sequence[str]) -> Entry:

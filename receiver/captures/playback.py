@@ -66,6 +66,9 @@ class Playback:
         return session.close(end.reason, at)
 
 
+msgspec.convert({}, SessionSettings)  # so that it is known before threads are: see receiver.recordings.journal
+
+
 def settings_of(reader: CaptureReader) -> SessionSettings:
     """The settings that a capture was made with. Raises CaptureError where its header names what there is not."""
     try:

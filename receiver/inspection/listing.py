@@ -76,6 +76,8 @@ class _Progress(msgspec.Struct):
 
 
 _decode_told = msgspec.json.Decoder(_Told).decode
+_decode_first_line = msgspec.json.Decoder(_FirstLine).decode
+_decode_progress = msgspec.json.Decoder(_Progress).decode
 
 
 def streams(root: Path, problem: Problem) -> Iterator[StreamSummary]:
@@ -152,7 +154,7 @@ def _read_journal(directory: Path) -> StreamSummary:
     live = is_locked(path)
     with path.open("rb") as file:
         try:
-            facts = msgspec.json.decode(file.readline(), type=_FirstLine).facts
+            facts = _decode_first_line(file.readline()).facts
         except (ValueError, RecursionError) as error:
             raise ValueError(f"the first line of {journal.NAME} is not a stream's facts: {error}") from None
         start = file.tell()
@@ -185,7 +187,7 @@ def _last_progress(tail: bytes) -> dict[str, TrackCounters]:
     for line in reversed(tail.split(b"\n")[:-1]):
         if b'"progress"' in line:
             try:
-                found = msgspec.json.decode(line, type=_Progress).progress
+                found = _decode_progress(line).progress
             except (ValueError, RecursionError):  # the beginning of it was cut off
                 continue
             if found is not None:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from receiver import files
-from receiver.events import Annotation, Digit, Discontinuity, Ended, Gap, Marked, TrackCounters
+from receiver.events import Annotation, Digit, Discontinuity, Ended, Gap, Marked, Passing, TrackCounters
 from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
 from receiver.stream import StreamFacts
 
@@ -46,6 +46,11 @@ class Line(msgspec.Struct, omit_defaults=True):
     sinks: dict[str, SinkEntry] | None = None
 
 
+# Made here, where one thread is: while msgspec learns a type, another thread that reads one of it crashes the process.
+_read_line = msgspec.json.Decoder(Line).decode
+_read_annotation = {kind: msgspec.json.Decoder(kind).decode for kind in (Annotation, Passing)}
+
+
 class JournalError(Exception):
     """A journal that cannot be read: not even its first line says of which stream it is."""
 
@@ -68,7 +73,7 @@ def encode_annotation(annotation: Annotation) -> tuple[bytes, Annotation]:
     """
     try:
         encoded = encode(annotation)
-        return encoded, msgspec.json.decode(encoded, type=type(annotation))
+        return encoded, _read_annotation[type(annotation)](encoded)
     except (TypeError, ValueError, RecursionError) as problem:
         raise ValueError(
             f"sink {annotation.sink}: the data of annotation {annotation.kind!r} is not JSON: {problem}"
@@ -87,12 +92,11 @@ def _without_surrogates(value: Any) -> Any:
 
 def sayable(facts: StreamFacts) -> StreamFacts:
     """The facts as the journal will give them back: without lone surrogates, and parameters that it cannot hold."""
-    decoder = msgspec.json.Decoder(Line)
     try:
-        said = decoder.decode(encode(Line(facts=facts))).facts
+        said = _read_line(encode(Line(facts=facts))).facts
     except (TypeError, ValueError, RecursionError, msgspec.DecodeError):
         left_out = {"_left_out": "the parameters cannot be written as JSON"}
-        said = decoder.decode(encode(Line(facts=msgspec.structs.replace(facts, parameters=left_out)))).facts
+        said = _read_line(encode(Line(facts=msgspec.structs.replace(facts, parameters=left_out)))).facts
     if said is None or said != facts:
         return said or facts
     # Only what a sink might write into is had twice: a whole second copy takes a kilobyte for each stream.
@@ -145,7 +149,6 @@ def read(descriptor: int) -> tuple[StreamFacts, Ledger, End | None, int]:
 
     Raises JournalError where the first line is no stream's facts.
     """
-    decoder = msgspec.json.Decoder(Line)
     ledger = Ledger()
     facts: StreamFacts | None = None
     end: End | None = None
@@ -155,7 +158,7 @@ def read(descriptor: int) -> tuple[StreamFacts, Ledger, End | None, int]:
             if not text.endswith(b"\n"):
                 break  # the line that was being written
             try:
-                line = decoder.decode(text)
+                line = _read_line(text)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
                 if facts is None:
                     raise JournalError(f"the first line is not a stream's facts: {problem}") from problem

@@ -88,6 +88,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     omitted: dict[str, int]
 
 
+_read_document = msgspec.json.Decoder(Document).decode  # made before threads read: see receiver.recordings.journal
+
+
 def document(facts: StreamFacts, ledger: Ledger, end: End, measured: list[MeasuredFile]) -> Document:
     """Put together what is known; the lists are copied, so that the ledger may go on."""
     ended = end.ended
@@ -135,7 +138,7 @@ def rfc3339(time: datetime) -> str:
 def read(directory: Path) -> Document | None:
     """What ``stream.json`` says, or None where there is none. Blocks. Raises OSError, ValueError where it says else."""
     try:
-        return msgspec.json.decode((directory / NAME).read_bytes(), type=Document)
+        return _read_document((directory / NAME).read_bytes())
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as problem:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,44 @@ from receiver.recordings.journal import (
 )
 from receiver.recordings.ledger import FileEntry, Ledger, SinkEntry
 from receiver.stream import StreamFacts
+
+FIRST_STREAMS = """
+import sys, threading
+from datetime import UTC, datetime
+sys.setswitchinterval(1e-6)
+from receiver.audio import AudioFormat, Encoding
+from receiver.captures.capture import decode_header
+from receiver.events import Passing
+from receiver.recordings.journal import encode_annotation, sayable
+from receiver.stream import StreamFacts
+
+facts = StreamFacts(
+    id="x", source="default", dialect="twilio", stream_id="t", call_id="c", account_id=None, tracks=(), parameters={},
+    format=AudioFormat(Encoding.PCMU, 8000), path_parameters={}, peer_address="", token=None, started=datetime.now(UTC),
+)
+said = Passing("level", "inbound", 0, 160, 8000, {"db": -3}, "levels")
+begin = threading.Barrier(8)
+
+def first():
+    begin.wait()
+    sayable(facts)
+    encode_annotation(said)
+    decode_header(b'{"version":1}')
+
+threads = [threading.Thread(target=first) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_streams_that_are_the_first_ones_at_once_do_not_crash_the_process(attempt: int) -> None:
+    """msgspec learns a type when it is used first, and must not be interrupted by another thread meanwhile."""
+    done = subprocess.run([sys.executable, "-c", FIRST_STREAMS], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
 def test_the_journal_is_locked_while_the_stream_lives(lab: Any, tmp_path: Path) -> None:
