@@ -19,6 +19,9 @@ from pathlib import Path
 from receiver import files
 from receiver.logs import logger
 
+STOP_S = 10.0
+"""How long the end waits for a call that is under way."""
+
 _log = logger("receiver.files")
 
 
@@ -43,7 +46,7 @@ class Syncing:
         """End. Waits for a call that is under way, as long as a disk may reasonably take."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(10)
+            self._thread.join(STOP_S)
 
     def _run(self, syncfs: Callable[[int], int]) -> None:
         descriptor = -1  # one for all calls: the kernel tells each descriptor of the errors since it was opened

@@ -45,6 +45,9 @@ OLDEST = 1000
 COMPLAINTS = 1000
 """How many folders that cannot be erased are named in the log, once each."""
 
+STOP_S = 5.0
+"""How long the end waits for the folder that is being erased."""
+
 DAY_S = 86_400.0
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
@@ -76,7 +79,7 @@ class Retention:
         """End, with the folder that is being erased. Blocks for that, but not for a disk that hangs."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(5)
+            self._thread.join(STOP_S)
 
     def _run(self) -> None:
         due = time.monotonic()
