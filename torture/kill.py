@@ -20,7 +20,7 @@ from folder import NEW, Found, folders, lost_s, read
 from outcome import Outcome, Say, distribution, verdict
 from pacing import Turn, pace, speak
 from readers import QUICK, disagreement
-from served import Served, Tables
+from served import Scheduled, Served, Tables
 
 LATENCY_MS = 100
 ASKED_MS = LATENCY_MS + 50
@@ -40,7 +40,8 @@ WHAT = "kill -9, ms of a track lost"
 class Trial:
     """One kill. ``lost_s`` is by track; ``late_s`` is how late the worst message left the sender.
 
-    ``waited_s`` is how long a thread of the server had waited for a processor just before the kill.
+    ``waited_s`` is how long a thread of the server had waited for a processor just before the kill, and ``disk`` if one
+    waited for a disk then.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Trial:
     lost_s: list[float] = field(default_factory=list)
     late_s: float = 0.0
     waited_s: float = 0.0
+    disk: bool = False
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -66,6 +68,7 @@ class Killer(threading.Thread):
         self._due = at
         self.at: float | None = None
         self.waited_s = 0.0
+        self.disk = False
         self.start()
 
     def run(self) -> None:
@@ -75,12 +78,13 @@ class Killer(threading.Thread):
         time.sleep(max(0.0, self._due - time.monotonic()))
         after = self._server.scheduled()
         self.at = self._server.kill()
-        for thread, then in before.items():
-            if (now := after.get(thread)) is not None:
-                # The kernel adds a wait up when it is over.
-                stuck = then.ready and now.ready and now.ran_s == then.ran_s
-                waited_s = self.at - looked_at if stuck else now.waited_s - then.waited_s
-                self.waited_s = max(self.waited_s, waited_s)
+        for thread, now in after.items():
+            then = before.get(thread, Scheduled())
+            # The kernel adds a wait up when it is over.
+            stuck = then.state == now.state == "R" and now.ran_s == then.ran_s
+            waited_s = self.at - looked_at if stuck else now.waited_s - then.waited_s
+            self.waited_s = max(self.waited_s, waited_s)
+            self.disk = self.disk or now.state == "D"
 
 
 def run(
@@ -110,6 +114,7 @@ def run(
             trial.problems.append(
                 f"{trial.worst_ms:.0f} ms were lost, the sender being {trial.late_s * 1000:.0f} ms late, "
                 f"and the server having waited {trial.waited_s * 1000:.0f} ms for a processor"
+                + (" and just then for a disk" if trial.disk else "")
             )
         keep_or_remove(trial, place)
         if (number + 1) % 10 == 0 or trial.problems:
@@ -131,7 +136,7 @@ def _one(trial: Trial, place: Path, tables: Tables, calls: list[Caller], dice: r
         call.hang_up()
     killer.join()
     assert killer.at is not None
-    trial.waited_s = killer.waited_s
+    trial.waited_s, trial.disk = killer.waited_s, killer.disk
     if trial.phase == "recovery":
         for number in range(dice.randint(1, 2)):
             _interrupt(Served(place, tables, name=f"interrupted-{number}"), _root(place, trial), dice)
@@ -244,6 +249,7 @@ def _outcome(done: Sequence[Trial], streams: int, asked_ms: float) -> Outcome:
                 phase: distribution([trial.worst_ms for trial in done if trial.phase == phase]) for phase in PHASES
             },
             "sender_late_ms": distribution(late),
+            "server_waited_for_a_disk": sum(trial.disk for trial in done),
             "server_waited_for_a_processor_ms": distribution([trial.waited_s * 1000 for trial in done]),
             "messages": "20 ms of a track each",
         },

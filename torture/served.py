@@ -32,11 +32,14 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A thread: how long it ran, how long it was ready to and another one had the processor, and if it is so now."""
+    """A thread: how long it ran, how long it was ready to and another one had the processor, and its state now.
 
-    ran_s: float
-    waited_s: float
-    ready: bool
+    States are the kernel's: R is running or ready to, D is waiting for a disk.
+    """
+
+    ran_s: float = 0.0
+    waited_s: float = 0.0
+    state: str = "S"
 
 
 class Served:
@@ -108,7 +111,7 @@ class Served:
             with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
                 ran, waited, _ = (path / "schedstat").read_text().split()
                 state = (path / "stat").read_text().rpartition(")")[2].split()[0]
-                found[path.name] = Scheduled(int(ran) / 1e9, int(waited) / 1e9, state == "R")
+                found[path.name] = Scheduled(int(ran) / 1e9, int(waited) / 1e9, state)
         return found
 
     def kill(self) -> float:
