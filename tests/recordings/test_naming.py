@@ -170,6 +170,7 @@ def test_a_folder_on_the_way_may_be_removed_at_any_moment(tmp_path: Path) -> Non
                 with contextlib.suppress(OSError):
                     path.rmdir()
                     removed.append(path)
+                    over.wait(0.001)  # nobody has so many streams that this happens to all attempts in a row
 
     remover = threading.Thread(target=remove)
     remover.start()
