@@ -10,7 +10,7 @@ from typing import Literal
 from receiver.sinks import Stream
 
 from .codec import CODECS
-from .format import HEADER_BYTES, SAMPLE_BYTES
+from .format import HEADER_BYTES, SAMPLE_BYTES, read_header
 from .segment import Segment, file_name, place, stem, track_of
 from .stereo import assemble, holds, length
 
@@ -72,7 +72,13 @@ def left_over(stream: Stream) -> list[Path]:
     """Finished WAV files with the names of this stream's, segments among them: an earlier run did not come further."""
     names = {LEFT, RIGHT, STEREO, *(stem(track) for track in stream.facts.tracks)}
     files = sorted(stream.directory.glob("*.wav"))
-    return [file for file in files if track_of(file.stem) in names and file.is_file() and _frames(file) >= 0]
+    return [file for file in files if track_of(file.stem) in names and file.is_file() and _is_ours(file)]
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether it has a header of ours. A name that was taken and not used has none; others' files are left alone."""
+    with file.open("rb") as content:
+        return read_header(content.read(HEADER_BYTES)) is not None
 
 
 def declare(stream: Stream, wav: Path) -> None:

@@ -91,4 +91,5 @@ def test_what_an_earlier_run_has_left_goes_by_the_streams_own_names(studio: Any,
     for name in (*ours, "outbound", "segment-1", "segment@80", "inbound-2", "inbound@x"):
         studio.wav(tmp_path / f"{name}.wav", studio.noise(10))
     (tmp_path / "outbound.wav").write_bytes(b"")  # a name that was taken and not used
+    (tmp_path / "inbound@240.wav").write_bytes(b"x" * 100)  # somebody's, and no WAV file
     assert [path.stem for path in left_over(stream)] == sorted(ours, key=lambda name: f"{name}.wav")
