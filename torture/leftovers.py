@@ -24,6 +24,7 @@ ASKED_S = 10.0
 CALLS = 20
 LIVE = 4
 LIVE_S = 120.0
+PATIENCE_S = 20.0
 ENCODING = ".wav.part"
 
 Tree = dict[str, tuple[int, int, int, str]]
@@ -45,9 +46,9 @@ def run(place: Path, *, streams: int = 1000, seconds: float = 3.0, say: Say, ask
         talking = threading.Thread(target=pace, args=(live, over.is_set))
         talking.start()
         try:
+            live_before = _all_live(root)
             audio = multiplied(originals, root / "2026-01-01", streams)
             bystanders = _bystanders(root / "2026-01-01")
-            live_before = _journals(root) - set(audio)
             say(f"leftovers: {streams} streams of {seconds:g} s are there")
             with Served(place, name="second").wait() as second:
                 took_s = second.listening_at - second.started_at
@@ -133,6 +134,14 @@ def _journals(root: Path) -> set[Path]:
     return {path.parent for path in root.rglob("journal.jsonl")}
 
 
+def _all_live(root: Path) -> set[Path]:
+    """The folders of the live calls, once all of them are there, or time is over."""
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found := _journals(root)) < LIVE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 def _bystanders(day: Path) -> dict[Path, bytes]:
     """Files that are none of ours: beside folders, in one, and with the name that a recording wants."""
     first, second = sorted(day.iterdir())[:2]
@@ -161,7 +170,7 @@ def _live_ends(live: list[Caller], root: Path) -> list[str]:
     for call in live:
         call.stop()
     problems = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     wanted = {call.stream_id: call for call in live}
     while wanted and time.monotonic() < deadline:
         for path in root.glob("*/*/stream.json"):
