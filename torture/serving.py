@@ -65,10 +65,15 @@ class Served:
         """How many there are."""
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
+    def probe(self) -> dict[str, float]:
+        """What the process says of itself, where it is probed."""
+        path = self.folder / "probe.json"
+        told: dict[str, float] = json.loads(path.read_text()) if path.exists() else {"tasks": 0}
+        return told
+
     def tasks(self) -> int:
         """Of the sockets' loop, where the process is probed."""
-        path = self.folder / "probe.json"
-        return int(json.loads(path.read_text())["tasks"]) if path.exists() else 0
+        return int(self.probe()["tasks"])
 
     def recv_q(self) -> int:
         """Bytes that wait in the kernel for the public port, on the connection that has most; the worst is kept."""

@@ -48,6 +48,9 @@ LONG_S = 1800.0
 """From this length on growth is judged."""
 
 MOST_MIB_PER_HOUR = 1.0
+TURN_S = 0.05
+"""What a turn of the sweep may work. How long it takes on a busy machine is another matter."""
+
 MOST_RECV_Q = 256 * 1024
 SPARE_DESCRIPTORS = 4
 SPARE_THREADS = 8
@@ -164,6 +167,7 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
             pass
         problems = _settled(books, served, (1 << 20, 1 << 20, 1 << 20))
         base = served.descriptors(), served.threads(), served.tasks()
+        starting = len(served.log())
         first = before = served.metrics()
         began = time.monotonic()
         with sending(served, soak, books) as sender:
@@ -184,6 +188,7 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
         problems += _settled(books, served, base)
         end = served.descriptors(), served.threads(), served.tasks()
         last = served.metrics()
+        probe = served.probe()
         for fate in FATES:
             if (counted := last[f"receiver_{fate}_frames_total"]) != books.fates[fate]:
                 problems.append(f"the metric of {fate} frames says {counted:g}, the streams {books.fates[fate]}")
@@ -195,7 +200,8 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
         said = served.log()
         errors = [line for line in said if line.get("level") in ("error", "critical")]
         problems += [f"the log has an error: {json.dumps(line)[:300]}" for line in errors[:5]]
-        slow = [(float(found[2]), found[1][:300]) for line in said if (found := SLOW.match(str(line["event"])))]
+        held = (SLOW.match(str(line["event"])) for line in said[starting:])
+        slow = [(float(found[2]), found[1][:300]) for found in held if found]
     values = {
         "seconds": round(soak.seconds, 1),
         "streams": soak.streams,
@@ -210,6 +216,8 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
         "lag_p99_s": worst_bucket(first, last, 0.99),
         "lag_p999_s": worst_bucket(first, last, 0.999),
         "lag_worst_s": worst_bucket(first, last),
+        "turn_worst_s": round(probe["turn_s"], 4),
+        "turn_cpu_worst_s": round(probe["turn_cpu_s"], 4),
         "recv_q_worst": served.seen_recv_q,
         "sender_late_worst_s": round(books.late_s, 3),
         "held_the_loop": sorted(slow, reverse=True)[:20],
@@ -267,6 +275,8 @@ def report(outcome: Outcome) -> list[str]:
     behind = [rss for at, rss in zip(seen.at, seen.rss, strict=True) if at >= warm_s] or [0]
     values["rss_mib"] = [round(rss / MIB, 1) for rss in (behind[0], max(behind), behind[-1])]
     values["rss_mib_per_hour"] = [round(slope, 2), round(error, 2) if np.isfinite(error) else None]
+    if values["turn_cpu_worst_s"] > TURN_S:
+        outcome.problems.append(f"a turn of the sweep worked for {values['turn_cpu_worst_s'] * 1000:.0f} ms")
     if outcome.soak.seconds >= LONG_S and slope - 2 * error > MOST_MIB_PER_HOUR:
         outcome.problems.append(f"memory grows by {slope:.2f} MiB an hour")
     lines = [
@@ -282,9 +292,11 @@ def report(outcome: Outcome) -> list[str]:
         f"  lag        p99 {in_ms(values['lag_p99_s'])}, p99.9 {in_ms(values['lag_p999_s'])}, "
         f"worst {in_ms(values['lag_worst_s'])}",
         f"             {sparkline(seen.lag)}",
+        f"  sweep      at work for {values['turn_cpu_worst_s'] * 1000:.0f} ms in a turn at most, "
+        f"for {values['turn_worst_s'] * 1000:.0f} ms with waiting",
     ]
     held = ("descriptors", "threads", "tasks")
-    lines += [f"  {name:<11}{values[name][0]} before, {values[name][1]} after" for name in held]
+    lines += [f"  {name:<12}{values[name][0]} before, {values[name][1]} after" for name in held]
     lines.append(
         f"  Recv-Q     {values['recv_q_worst']} bytes at most; the sender was {values['sender_late_worst_s']} s late"
     )

@@ -45,7 +45,9 @@ def test_growth_is_the_slope_of_a_line_behind_the_warm_up() -> None:
 def test_growth_is_judged_where_a_run_is_long_enough_to_tell(tmp_path: Path) -> None:
     values = {
         **dict.fromkeys(("calls", "messages", "audio_mib", "missed_by_the_slow_sink_s", "recv_q_worst"), 0),
-        **dict.fromkeys(("lag_p99_s", "lag_p999_s", "lag_worst_s", "sender_late_worst_s"), 0.0),
+        **dict.fromkeys(
+            ("lag_p99_s", "lag_p999_s", "lag_worst_s", "sender_late_worst_s", "turn_worst_s", "turn_cpu_worst_s"), 0.0
+        ),
         **{name: [1, 1] for name in ("descriptors", "threads", "tasks")},
         "ends": {},
     }
@@ -54,6 +56,10 @@ def test_growth_is_judged_where_a_run_is_long_enough_to_tell(tmp_path: Path) -> 
         outcome = soak.Outcome(Soak(seconds, 1), soak.Books(tmp_path, {}), seen, [], dict(values))
         soak.report(outcome)
         assert outcome.problems == problems
+    values["turn_cpu_worst_s"] = 0.06
+    outcome = soak.Outcome(Soak(1.0, 1), soak.Books(tmp_path, {}), seen, [], dict(values))
+    soak.report(outcome)
+    assert outcome.problems == ["a turn of the sweep worked for 60 ms"]
 
 
 def test_the_worst_lag_is_the_bound_of_the_last_bucket_that_grew() -> None:
