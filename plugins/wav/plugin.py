@@ -102,7 +102,8 @@ async def plugin(
         made = [*finishing.find(), *finishing.finish(Behind((), None, False))]
         at = monotonic()
         problems = encoder.finish(stream, made, lambda: spent_s > RECOVERY_S) if encoder is not None else []
-        spent_s += monotonic() - at
+        with shop.figures.lock:
+            spent_s += monotonic() - at
         _declare_again(stream)
         if finishing.problems:
             raise _together(finishing.problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from receiver.recordings.recording import relative
 from receiver.stream import Stream, StreamFacts
 
 _log = logger("receiver.recordings")
+
+
+THREADS = 4
+"""Folders that are finalised at once."""
 
 
 class _Finder:
@@ -49,15 +54,15 @@ def recover(
     ``recoverers`` are the plugins' ``recover`` by the sink's name. Where one of them fails, or a journal cannot be
     read, that is logged and the journal kept, and the other folders are finalised all the same. A second run changes
     nothing. Before each folder ``stopped`` is asked: what is left then is the next start's. Blocks for as long as that
-    takes.
+    takes; several folders are finalised at once, each in a thread, as most of the time is spent waiting for the disk.
     """
-    done = []
-    for directory in _folders(root):
-        if stopped():
-            break
-        if recover_folder(directory, recoverers):
-            done.append(directory)
-    return done
+
+    def finalised(directory: Path) -> bool:
+        return not stopped() and recover_folder(directory, recoverers)
+
+    with ThreadPoolExecutor(THREADS, "recovery") as pool:
+        folders = list(_folders(root))
+        return [directory for directory, done in zip(folders, pool.map(finalised, folders), strict=True) if done]
 
 
 def recover_folder(directory: Path, recoverers: Mapping[str, Callable[[Stream], None]]) -> bool:

@@ -38,7 +38,10 @@ Records = Callable[[AsyncIterator[Record]], Awaitable[None]]
 """Consumes facts of the whole process, without audio, for as long as the process runs."""
 
 Recover = Callable[[Stream], None]
-"""Finishes what a crash left of one stream in ``stream.directory``; may ``add_file``. Runs in a thread, at start."""
+"""Finishes what a crash, or a disk that failed, left of one stream in ``stream.directory``; may ``add_file``.
+
+Called in threads, at start and when the disk works again, for several streams at once.
+"""
 
 
 @dataclass(frozen=True)

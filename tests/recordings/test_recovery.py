@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from receiver.audio import AudioFormat, Encoding
 from receiver.events import Annotation, Cause, Digit, Discontinuity, Ended, EndReason, Gap, Marked, TrackCounters
 from receiver.recordings import Recording, SinkEntry, recover
+from receiver.recordings.recovery import THREADS
 from receiver.stream import Stream, StreamFacts
 
 STARTED = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -370,8 +372,23 @@ def test_a_damaged_line_is_passed_over_and_kept_for_a_person(
 
 
 def test_what_is_left_when_it_is_stopped_is_the_next_starts(lab: Any, tmp_path: Path) -> None:
-    for number in range(3):
+    names = [f"0199-{number:02}" for number in range(20)]
+    for name in names:
+        lab.crash(make(tmp_path, name))
+    stop = threading.Event()
+    done = recover(tmp_path, {"sink": lambda stream: stop.set()}, stop.is_set)
+    assert 1 <= len(done) <= THREADS  # those that had been begun
+    left = recover(tmp_path, {})
+    assert [folder.name for folder in sorted([*done, *left])] == names
+    assert [folder.name for folder in left] == sorted(folder.name for folder in left)
+
+
+def test_folders_are_finalised_at_once(lab: Any, tmp_path: Path) -> None:
+    for number in range(THREADS):
         lab.crash(make(tmp_path, f"0199-{number}"))
-    asked = iter([False, True])
-    assert [folder.name for folder in recover(tmp_path, {}, lambda: next(asked))] == ["0199-0"]
-    assert [folder.name for folder in recover(tmp_path, {})] == ["0199-1", "0199-2"]
+    together = threading.Barrier(THREADS, timeout=lab.WAIT_S)
+
+    def meet(stream: Stream) -> None:
+        together.wait()
+
+    assert len(recover(tmp_path, {"sink": meet})) == THREADS
