@@ -22,14 +22,14 @@ def test_the_wav_plugin_is_listed_with_its_option(capsys: pytest.CaptureFixture[
     text = capsys.readouterr().out
     lines = text.splitlines()
     first = lines.index('wav  (media-stream-receiver)  use = "wav"')
-    summary, option, encoding, bitrate, keep, encoders, *_ = lines[first + 1 :]
+    summary, *options = lines[first + 1 : lines.index("", first)]
     assert summary == "    Record streams as WAV files, and finish them as FLAC, Opus or MP3 if asked to."
-    assert option.startswith("    layout  ") and option.endswith("  default 'both'") and "separate" in option
-    assert encoding.startswith("    encoding  ") and encoding.endswith("  default 'wav'") and "'opus'" in encoding
-    assert bitrate.startswith("    bitrate_kbps  ") and "Literal[32, 48, 64, 96, 128]" in bitrate
-    assert (
-        keep.startswith("    keep_wav  ") and encoders.startswith("    encoders  ") and encoders.endswith("  default 1")
-    )
+    listed = {line.split()[0]: line for line in options}
+    assert list(listed) == ["layout", "segment_s", "segment_bytes", "encoding", "bitrate_kbps", "keep_wav", "encoders"]
+    assert listed["layout"].endswith("  default 'both'") and "separate" in listed["layout"]
+    assert listed["encoding"].endswith("  default 'wav'") and "'opus'" in listed["encoding"]
+    assert "Literal[32, 48, 64, 96, 128]" in listed["bitrate_kbps"]
+    assert listed["segment_bytes"].endswith("  default 1073741824") and listed["encoders"].endswith("  default 1")
     assert "receiver serve --sink ./file.py" in text
 
 
