@@ -127,8 +127,8 @@ def _one(number: int, fault: Fault, place: Path, voices: Sequence[Sequence[Voice
     folders = [root / name / str(call.number) for call in calls]
     paths = [root, *folders, *(path / file for path in folders for file in FILES)]
     trace = folder / "trace"
-    strace = [
-        *("strace", "-f", "--seccomp-bpf", "-q", "-ttt", "-o", str(trace)),
+    strace = [  # -D: the server stays our own child, which signals reach
+        *("strace", "-D", "-f", "--seccomp-bpf", "-q", "-ttt", "-o", str(trace)),
         *("-e", f"trace={fault.call}", "-e", "signal=none"),
         *("-e", f"inject={fault.call}:error={fault.error}:when={fault.number}"),
         *itertools.chain.from_iterable(("-P", str(path)) for path in paths),
