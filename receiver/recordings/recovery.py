@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import msgspec
 
@@ -56,13 +57,32 @@ def recover(
     nothing. Before each folder ``stopped`` is asked: what is left then is the next start's. Blocks for as long as that
     takes; several folders are finalised at once, each in a thread, as most of the time is spent waiting for the disk.
     """
+    folders: SimpleQueue[Path] = SimpleQueue()
+    for directory in _folders(root):
+        folders.put(directory)
+    done: list[Path] = []
+    problems: list[BaseException] = []
 
-    def finalised(directory: Path) -> bool:
-        return not stopped() and recover_folder(directory, recoverers)
+    def work() -> None:
+        try:
+            while not problems and not stopped():
+                directory = folders.get_nowait()
+                if recover_folder(directory, recoverers):
+                    done.append(directory)
+        except Empty:
+            pass
+        except BaseException as problem:
+            problems.append(problem)
 
-    with ThreadPoolExecutor(THREADS, "recovery") as pool:
-        folders = list(_folders(root))
-        return [directory for directory, done in zip(folders, pool.map(finalised, folders), strict=True) if done]
+    # Not a pool: the end of a process would wait for its threads, and a plugin's recover may never come back.
+    threads = [threading.Thread(target=work, name="recovery", daemon=True) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise problems[0]
+    return sorted(done)
 
 
 def recover_folder(directory: Path, recoverers: Mapping[str, Callable[[Stream], None]]) -> bool:

@@ -392,3 +392,18 @@ def test_folders_are_finalised_at_once(lab: Any, tmp_path: Path) -> None:
         together.wait()
 
     assert len(recover(tmp_path, {"sink": meet})) == THREADS
+
+
+def test_a_mistake_of_ours_is_raised_and_stops_the_others(lab: Any, tmp_path: Path) -> None:
+    for number in range(20):
+        lab.crash(make(tmp_path, f"0199-{number:02}"))
+
+    class Leaving(BaseException):
+        pass
+
+    def leave(stream: Stream) -> None:
+        raise Leaving
+
+    with pytest.raises(Leaving):
+        recover(tmp_path, {"sink": leave})
+    assert len(recover(tmp_path, {})) == 20
