@@ -193,8 +193,8 @@ class WebSocketProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server stops: called for every connection."""
         if self.end is not None:
-            self._transport.close()  # all is said
-        elif not self._accepted:
+            return  # all is said; to close now, with something unread, would be a reset, which overtakes our last word
+        if not self._accepted:
             self._answer(self._connection.reject(503, "Service Unavailable\n"))
         else:
             self._close(End(EndReason.DRAIN, 1012, "service restart"))

@@ -425,3 +425,54 @@ def test_a_mistake_of_ours_ends_the_stream_with_final_files(
     assert [line["log_level"] for line in logs if line["event"] == "internal_error"] == ["error"]
     assert sent[0]["type"] == "websocket.accept"
     assert [message["code"] for message in sent[1:]] == ([] if lost else [1011])
+
+
+def test_a_peer_that_goes_on_a_while_after_our_close_is_not_reset_by_the_end_of_the_server(running: Any) -> None:
+    """A reset would overtake the close frame, and the peer would not know why the call was ended."""
+
+    def frame(opcode: int, data: bytes) -> bytes:
+        size = len(data)
+        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+        return bytes([0x80 | opcode]) + length + bytes(4) + data  # a mask of zeros is a mask as well
+
+    async def peer(public: str, started: asyncio.Event) -> bytes:
+        host, _, port = public.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"GET /stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer a-token-of-the-tests\r\n\r\n"
+        )
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        start = {
+            "streamSid": "s",
+            "callSid": "c",
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+        }
+        writer.write(frame(1, json.dumps({"event": "start", "start": start}).encode()))
+        started.set()
+        head = await reader.readexactly(4)
+        while head[0] != 0x88:  # a ping
+            await reader.readexactly(head[1] - 2)
+            head = await reader.readexactly(4)
+        for _ in range(10):
+            writer.write(frame(1, b'{"event":"media"}'))
+            await writer.drain()
+            await asyncio.sleep(0.03)
+        writer.write(frame(8, head[2:]))
+        await reader.read()  # raises ConnectionResetError, if it was
+        writer.close()
+        return head[2:]
+
+    async def run() -> bytes:
+        started = asyncio.Event()
+        async with running() as server:
+            calling = asyncio.create_task(peer(server.public, started))
+            await started.wait()
+            async with asyncio.timeout(20):
+                while not server.receiver.live_streams():
+                    await asyncio.sleep(0.01)
+        return await calling
+
+    assert int.from_bytes(asyncio.run(run()), "big") == 1012
