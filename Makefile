@@ -26,6 +26,7 @@ COVERAGE ?= yes
 
 # Processes that share the tests. Most of the time tests wait for something.
 PYTEST_PROCESSES ?= 3
+SYSTEM_PROCESSES ?= 2
 
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
@@ -86,7 +87,7 @@ test-system: $(READY) ## install what else tests want (Debian packages), and run
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 	@$(MAKE) --silent $(SYSTEM)
-	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(SYSTEM_PROCESSES) --dist loadfile -m system $(PYTEST_ARGS)
 	@echo "Coverage of what needs libopus"; rm -f $(OPUS_DATA) $(OPUS_DATA).*
 	@$(BIN)/coverage run --data-file=$(OPUS_DATA) --source=receiver.media -m pytest --quiet tests/media/test_*opus.py
 	@$(BIN)/coverage combine --quiet --data-file=$(OPUS_DATA)
