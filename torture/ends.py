@@ -27,7 +27,7 @@ from network import OURS, Network
 from outcome import CannotRun, Outcome, Say, distribution, not_run, verdict
 from pacing import pace, speak
 from served import Served
-from voice import TRACKS
+from voice import TRACKS, Voice
 
 ASKED_S = 1.0
 DEAD_AFTER_S = 3
@@ -212,10 +212,10 @@ def _killed(server: Served, count: int, place: Path, name: str, dice: random.Ran
     _check(server, calls, counts, end, done, tally, at_least=True)
 
 
-def _black_hole(server: Served, voices: Sequence[Sequence[object]], asked_s: float) -> Outcome:
+def _black_hole(server: Served, voices: Sequence[Sequence[Voice]], asked_s: float) -> Outcome:
     """The cable is cut. What the other side's kernel knows to have arrived has to be there."""
     tally = Tally()
-    calls = callers(voices, "black-hole")  # type: ignore[arg-type]
+    calls = callers(voices, "black-hole")
     with Network() as network:
         for call in calls:
             call.dial((OURS, server.address[1]), server.token, by=network.connect)

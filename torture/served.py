@@ -92,7 +92,7 @@ class Served:
                 raise NotStarted(f"{self.log}:\n{self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.005)
         self.listening_at = time.monotonic()
-        host, port = re.fullmatch(r"https?://\[?(.*?)\]?:(\d+)", listening[0]["public"]).groups()  # type: ignore[union-attr]
+        host, port = re.fullmatch(r"https?://\[?(.*?)\]?:(\d+)", listening[0]["public"]).groups()  # type: ignore[union-attr]  # ours
         self.address = ("127.0.0.1" if host == "0.0.0.0" else host, int(port))
         self.management = listening[0]["management"]
         return self

@@ -57,6 +57,9 @@ SPARE_THREADS = 8
 """Pools that are filled when they are first needed."""
 
 SLOW = re.compile(r"Executing (.*) took ([0-9.]+) seconds", re.DOTALL)
+WAY = re.compile(r"/[^\s>']*/(?=[^/\s]+/[^/\s]+\.py)")
+"""What of a file's path is this machine's: all but its folder and its name."""
+
 BARS = "▁▂▃▄▅▆▇█"
 CONFIG: Mapping[str, Mapping[str, object]] = {
     "sinks.wav": {"use": "wav"},
@@ -201,7 +204,7 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
         errors = [line for line in said if line.get("level") in ("error", "critical")]
         problems += [f"the log has an error: {json.dumps(line)[:300]}" for line in errors[:5]]
         held = (SLOW.match(str(line["event"])) for line in said[starting:])
-        slow = [(float(found[2]), found[1][:300]) for found in held if found]
+        slow = [(float(found[2]), WAY.sub("", found[1])[:300]) for found in held if found]
     values = {
         "seconds": round(soak.seconds, 1),
         "streams": soak.streams,

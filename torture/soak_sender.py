@@ -205,7 +205,7 @@ async def main(orders: Orders) -> None:
             call = Call(orders, said, frames, tables[variant], dice)
             count += 1
             try:
-                await loop.create_connection(lambda call=call: call, "127.0.0.1", orders.port)  # type: ignore[misc]
+                await loop.create_connection(lambda call=call: call, "127.0.0.1", orders.port)  # type: ignore[misc]  # bound
                 groups[number % GROUPS].add(call)
                 ended = asyncio.create_task(over.wait())
                 await asyncio.wait({call.over, ended}, return_when=asyncio.FIRST_COMPLETED)

@@ -20,8 +20,8 @@ SINKS = {"pool": {"use": EXAMPLE, "options": {"workers": 1}}}
 
 class TestConformance(SinkConformance):
     use = EXAMPLE
-    options = {"workers": 1}  # noqa: RUF012
-    wrong_options = {"workers": 0}  # noqa: RUF012
+    options = {"workers": 1}
+    wrong_options = {"workers": 0}
     seconds = 1.0
 
 

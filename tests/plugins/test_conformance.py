@@ -9,26 +9,26 @@ from receiver.testing import Recorded, SinkConformance
 
 class TestWav(SinkConformance):
     use = "wav"
-    wrong_options = {"layout": "round", "encoding": "mp4"}  # noqa: RUF012
+    wrong_options = {"layout": "round", "encoding": "mp4"}
     restarts = True
 
 
 class TestWavStereo(SinkConformance):
     use = "wav"
-    options = {"layout": "stereo"}  # noqa: RUF012
+    options = {"layout": "stereo"}
     seconds = 1.0
 
 
 class TestWavAsFlac(SinkConformance):
     use = "wav"
-    options = {"encoding": "flac"}  # noqa: RUF012
+    options = {"encoding": "flac"}
     seconds = 1.0
     restarts = True
 
 
 class TestWavAsOpus(SinkConformance):
     use = "wav"
-    options = {"encoding": "opus"}  # noqa: RUF012
+    options = {"encoding": "opus"}
     seconds = 1.0
 
     def outcome(self, recorded: Recorded) -> Any:

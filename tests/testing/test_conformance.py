@@ -87,8 +87,8 @@ class TestLeaving(Quick):
 
 class TestWhole(Quick):
     use = whole
-    options = {"word": "heard"}  # noqa: RUF012
-    wrong_options = {"word": 5, "count": 10}  # noqa: RUF012
+    options = {"word": "heard"}
+    wrong_options = {"word": 5, "count": 10}
 
 
 class TestSetByAFixture(Quick):
@@ -104,8 +104,8 @@ class TestSetByAFixture(Quick):
         )
         self.use = file
 
-    parameters = {"word": "hello"}  # noqa: RUF012
-    undeclared = ["*.tmp"]  # noqa: RUF012
+    parameters = {"word": "hello"}
+    undeclared = ["*.tmp"]
 
 
 class TestNotRepeatable(Quick):

@@ -80,3 +80,13 @@ def test_a_picture_shows_the_most_of_each_piece() -> None:
     assert sparkline([1, float("inf"), 4.5]) == "▁█▄"
     assert sparkline([float("inf")]) == "▁"
     assert (soak.in_ms(0.05), soak.in_ms(float("inf"))) == ("≤ 50 ms", "beyond the last bucket (2.5 s)")
+
+
+def test_what_is_kept_names_files_and_no_machines() -> None:
+    said = (
+        "<TimerHandle Sweep._take_turn created at /home/ann/x/receiver/asgi/sweep.py:77> <Task coro=<f() at a/b.py:1>>"
+    )
+    assert (
+        soak.WAY.sub("", said)
+        == "<TimerHandle Sweep._take_turn created at asgi/sweep.py:77> <Task coro=<f() at a/b.py:1>>"
+    )

@@ -89,7 +89,7 @@ class TestItsOptionTakesAnything(Quick):
 
 
 class TestItStartsWithAWrongOption(Quick):
-    wrong_options = {"level": 100}  # noqa: RUF012
+    wrong_options = {"level": 100}
     breaks = "test_wrong_options_are_refused_by_their_names"
     says = "starts with a wrong value of its option level, and its check does not tell either"
 
@@ -100,7 +100,7 @@ class TestItStartsWithAWrongOption(Quick):
 
 
 class TestItDoesNotNameAWrongOption(Quick):
-    wrong_options = {"level": 100}  # noqa: RUF012
+    wrong_options = {"level": 100}
     breaks = "test_wrong_options_are_refused_by_their_names"
     says = "refuses a wrong value of its option level without naming it: sinks.use: this will not do"
 
@@ -113,7 +113,7 @@ class TestItDoesNotNameAWrongOption(Quick):
 
 
 class TestItsCheckDoesNotNameAWrongOption(Quick):
-    wrong_options = {"where": "nowhere"}  # noqa: RUF012
+    wrong_options = {"where": "nowhere"}
     breaks = "test_wrong_options_are_refused_by_their_names"
     says = "refuses a wrong value of its option where without naming it: this will not do"
     use = staticmethod(with_check(lambda where: ["this will not do"]))
