@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,17 @@ def main() -> None:
 def _measure_turns() -> None:
     from receiver.asgi.sweep import Sweep
 
-    take_turn = Sweep._take_turn
+    def measured(turn: Callable[[Sweep, asyncio.AbstractEventLoop], None]) -> Any:
+        def measure(sweep: Sweep, loop: asyncio.AbstractEventLoop) -> None:
+            at, cpu = time.perf_counter(), time.thread_time()
+            turn(sweep, loop)
+            worst["turn_s"] = max(worst["turn_s"], time.perf_counter() - at)
+            worst["turn_cpu_s"] = max(worst["turn_cpu_s"], time.thread_time() - cpu)
 
-    def measured(sweep: Sweep, loop: asyncio.AbstractEventLoop) -> None:
-        at, cpu = time.perf_counter(), time.thread_time()
-        take_turn(sweep, loop)
-        worst["turn_s"] = max(worst["turn_s"], time.perf_counter() - at)
-        worst["turn_cpu_s"] = max(worst["turn_cpu_s"], time.thread_time() - cpu)
+        return measure
 
-    Sweep._take_turn = measured
+    for callback in ("_take_turn", "_read_on", "_go_on"):
+        setattr(Sweep, callback, measured(getattr(Sweep, callback)))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,6 @@ import numpy as np
 from talking import FRAME, RATE, TRACKS, Material
 
 HEADER = 44
-LEAVE_S = 3.0
-"""A folder that is right stays so long: the server has removed its journal, and may not have told the disk yet."""
-
 FATES = ("received", "placed", "duplicate", "late", "rejected")
 
 
@@ -34,7 +30,6 @@ class Books:
         self.late_s = 0.0
         self.waiting: dict[str, Mapping[str, Any]] = {}
         self._recordings = recordings
-        self._checked: dict[Path, float] = {}  # folders that are right, and since when
         self._material = material
 
     def take(self, line: str) -> None:
@@ -49,11 +44,7 @@ class Books:
             self.waiting[said["call"]] = said
 
     def look(self) -> None:
-        """Check those that are final, and remove what was right a while ago."""
-        now = time.monotonic()
-        for folder in [folder for folder, since in self._checked.items() if now - since >= LEAVE_S]:
-            del self._checked[folder]
-            shutil.rmtree(folder)
+        """Check those that are final, and remove what is right."""
         for call, said in list(self.waiting.items()):
             folder = self._recordings / call
             if not (folder / "stream.json").exists() or (folder / "journal.jsonl").exists():
@@ -64,7 +55,7 @@ class Books:
             except AssertionError as problem:
                 self.problems.append(f"{call}, {said['end']}: {problem}")
                 continue  # it stays, to be looked at
-            self._checked[folder] = now
+            shutil.rmtree(folder)
 
     def _check(self, folder: Path, said: Mapping[str, Any]) -> None:
         told = json.loads((folder / "stream.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -199,8 +200,8 @@ class Recording:
         with self._writing:
             try:
                 if self._journal.done is None and self._end is not None and not keep_journal:
-                    (self.directory / journal.NAME).unlink()
-                    stream_json.sync_directory(self.directory)
+                    with stream_json.synced(self.directory) as folder:
+                        os.unlink(journal.NAME, dir_fd=folder)
             finally:
                 self._journal.close()
 

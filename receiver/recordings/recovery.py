@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -122,12 +123,12 @@ def _finalise(directory: Path, descriptor: int, recoverers: Mapping[str, Callabl
     _write(directory, facts, ledger, end, replaced)
     if failed:
         return False
-    if unread:
-        _log.error("journal_damaged", directory=str(directory), unread_bytes=unread)
-        _keep(directory / journal.NAME)
-    else:
-        (directory / journal.NAME).unlink()
-    stream_json.sync_directory(directory)
+    with stream_json.synced(directory) as folder:
+        if unread:
+            _log.error("journal_damaged", directory=str(directory), unread_bytes=unread)
+            _keep(folder)
+        else:
+            os.unlink(journal.NAME, dir_fd=folder)
     return True
 
 
@@ -179,9 +180,8 @@ def _missing(there: list[msgspec.Raw], known: list[msgspec.Raw]) -> list[msgspec
     return missing
 
 
-def _keep(path: Path) -> None:
+def _keep(folder: int) -> None:
     """Move a damaged journal out of the next recovery's way, for a person to look at."""
-    number = 1
-    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    path.rename(kept)
+    there = set(os.listdir(folder))
+    names = (f"{journal.NAME}.damaged-{number}" for number in count(1))
+    os.rename(journal.NAME, next(name for name in names if name not in there), src_dir_fd=folder, dst_dir_fd=folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,8 @@ def write(directory: Path, content: Document) -> None:
         file.write(_text(content))
         file.flush()
         os.fsync(descriptor)
-    os.rename(new, directory / NAME)
-    sync_directory(directory)
+    with synced(directory) as folder:
+        os.rename(new.name, NAME, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _text(content: Document) -> bytes:
@@ -187,10 +188,15 @@ def _text(content: Document) -> bytes:
     return b"{\n" + b",\n".join(fields) + b"\n}\n"
 
 
-def sync_directory(directory: Path) -> None:
-    """Make what was renamed or removed in a folder survive a power failure."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextmanager
+def synced(directory: Path) -> Iterator[int]:
+    """Change names in a folder, by its descriptor, so that they survive a power failure. Blocks. Raises OSError.
+
+    Opened before the change: a folder whose journal goes is anybody's, and may be erased before this comes back.
+    """
+    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        yield folder
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
+        os.close(folder)

@@ -1,10 +1,11 @@
 """The sweep: everybody is looked at, and nobody all the time."""
 
 import asyncio
+import time
 
 import pytest
 
-from receiver.asgi.sweep import TOGETHER, Sweep
+from receiver.asgi.sweep import LONGEST_S, TOGETHER, Sweep
 
 
 class Counting:
@@ -93,6 +94,57 @@ def test_who_has_more_to_read_comes_again_before_its_next_turn() -> None:
         await asyncio.sleep(0.3)
         sweep.stop()
         assert len(leaving.times) == seen
+
+    asyncio.run(run())
+
+
+class Long(Counting):
+    """As long as a turn may be."""
+
+    def sweep(self, now: float) -> bool:
+        done = time.monotonic() + LONGEST_S
+        while time.monotonic() < done:
+            pass
+        return super().sweep(now)
+
+
+def test_a_turn_that_takes_too_long_lets_the_loop_do_other_things() -> None:
+    async def run() -> None:
+        waited: list[float] = []
+        sweep = Sweep(1000, lambda late, since: waited.append(since))
+        connections = [Long() for _ in range(6)]
+        for connection in connections:
+            sweep.add(connection)
+        sweep.start()
+        between: set[int] = set()
+        async with asyncio.timeout(30):
+            while (swept := sum(len(connection.times) for connection in connections)) < 5:
+                between.add(swept)
+                await asyncio.sleep(0)
+        [left] = [connection for connection in connections if not connection.times]
+        sweep.remove(left)
+        await asyncio.sleep(0)
+        sweep.stop()
+        assert between == {0, 1, 2, 3, 4}  # one of them at a time, and we in between
+        assert not left.times
+        assert 1 < waited[1] < waited[2] < waited[3] < waited[4]  # who comes last has waited longest
+
+    asyncio.run(run())
+
+
+def test_what_is_left_of_a_long_turn_is_left_when_the_sweep_ends() -> None:
+    async def run() -> None:
+        sweep = Sweep(5, lambda late, waited: None)
+        connections = [Long() for _ in range(4)]
+        for connection in connections:
+            sweep.add(connection)
+        sweep.start()
+        async with asyncio.timeout(30):
+            while not any(connection.times for connection in connections):
+                await asyncio.sleep(0)
+        sweep.stop()
+        await asyncio.sleep(0.05)
+        assert sum(len(connection.times) for connection in connections) == 1
 
     asyncio.run(run())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,23 @@ def test_a_journal_that_is_still_wanted_is_kept(lab: Any, tmp_path: Path, ended:
         lab.end(recording)
     recording.close(keep_journal=ended)
     assert (recording.directory / "journal.jsonl").exists()
+
+
+def test_a_folder_that_is_erased_as_soon_as_its_journal_is_gone_was_closed_all_the_same(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = lab.make(tmp_path)
+    lab.end(recording)
+    unlink = os.unlink
+
+    def and_erase(path: Any, **relative: Any) -> None:
+        unlink(path, **relative)
+        monkeypatch.undo()
+        shutil.rmtree(recording.directory)
+
+    monkeypatch.setattr(os, "unlink", and_erase)
+    recording.close()
+    assert not recording.directory.exists()
 
 
 def test_a_journal_that_cannot_be_written_does_not_stop_the_stream(lab: Any, tmp_path: Path) -> None:
