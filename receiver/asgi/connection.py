@@ -50,6 +50,9 @@ PENDING_BYTES = 262_144
 CATCH_UP_SWEEPS = 100
 """No kernel holds more of a connection than this reads; who sends faster than we read is not waited for."""
 
+PROMPT_S = 1.0
+"""So long the start of a stream is looked for several times in a period: to make its folder takes time as well."""
+
 PROGRESS_S = 1.0
 """How often the journal is told how far the tracks are (after a crash, that is what is known), and the metrics."""
 
@@ -102,6 +105,7 @@ class Connection:
         receiver = self._receiver
         receiver.registry.enter(self)
         receiver.sweep.add(self)
+        receiver.sweep.soon(self)
         reader = None if self._wire is not None else asyncio.create_task(self._read())
         try:
             await self._ended
@@ -117,7 +121,11 @@ class Connection:
             receiver.registry.leave(self)
 
     def sweep(self, now: float) -> bool:
-        """Hand on what arrived since the last sweep, and let time pass; whether there is more to be read already."""
+        """Hand on what arrived since the last sweep, and let time pass; whether to come again soon."""
+        return self._hear(now) or (self._stream is None and self._may_start(now))
+
+    def _hear(self, now: float) -> bool:
+        """Read, hand on; whether there is more to be read already."""
         wire = self._wire
         try:
             if wire is None:
@@ -137,6 +145,10 @@ class Connection:
         except Exception:
             self._mistake(now)
         return wire is not None and wire.hungry
+
+    def _may_start(self, now: float) -> bool:
+        """Whether the stream is likely to start in this moment."""
+        return self._opening is None and self._session.reason is None and now - self._accepted_at < PROMPT_S
 
     def _is_settled(self, now: float) -> bool:
         """Whether a stream is quiet and nothing waits any more: that time passes need be said once in a while only."""
@@ -199,7 +211,7 @@ class Connection:
         if self._wire is not None:
             self._wire.rouse()
         sweeps = 1
-        while self.sweep(now) and sweeps < CATCH_UP_SWEEPS:
+        while self._hear(now) and sweeps < CATCH_UP_SWEEPS:
             sweeps += 1
 
     def _receive(self, batch: list[str | bytes], at: float) -> Sequence[Event]:
@@ -232,10 +244,10 @@ class Connection:
                 self._pending.append(data)
                 self._pending_bytes += MESSAGE_BYTES + len(data)
                 if self._pending_bytes > PENDING_BYTES:
-                    self.sweep(self._loop.time())
+                    self._hear(self._loop.time())
         except Exception:
             now = self._loop.time()
-            self.sweep(now)  # what arrived before counts here as well
+            self._hear(now)  # what arrived before counts here as well
             if not self._hung_up.done():
                 self._hung_up.set_result(None)
             self._mistake(now)

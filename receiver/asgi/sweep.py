@@ -28,7 +28,7 @@ class Swept(Protocol):
     """Something that is looked at once per sweep."""
 
     def sweep(self, now: float) -> bool:
-        """Handle what arrived since the last sweep; whether there is more. ``now`` is the loop's clock."""
+        """Handle what arrived since the last sweep; whether to come again soon. ``now`` is the loop's clock."""
 
 
 class Sweep:
@@ -55,6 +55,11 @@ class Sweep:
     def add(self, swept: Swept) -> None:
         """Put a connection where there are fewest."""
         min(self._hands, key=len).add(swept)
+
+    def soon(self, swept: Swept) -> None:
+        """Have a connection swept before its next turn."""
+        self._hungry[swept] = None
+        self._come_back(asyncio.get_running_loop())
 
     def remove(self, swept: Swept) -> None:
         """Take a connection out."""
@@ -124,6 +129,9 @@ class Sweep:
                 break
         if self._rest and self._going_on is None:
             self._going_on = loop.call_soon(self._go_on, loop)
+        self._come_back(loop)
+
+    def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._hungry and self._again is None:
             self._again = loop.call_later(self._period / TURNS, self._read_on, loop)
 

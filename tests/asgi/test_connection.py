@@ -83,6 +83,38 @@ def test_a_stop_message_ends_the_stream(running: Any, hello: Any) -> None:
     asyncio.run(run())
 
 
+def test_the_start_of_a_stream_does_not_wait_for_its_turn_of_the_sweep(
+    running: Any, hello: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.asgi.connection.PROMPT_S", 60)
+
+    async def run() -> None:
+        async with running() as server:
+            sweep = server.receiver.sweep
+            sweep.stop()  # no turn comes
+            async with server.dial() as connection, asyncio.timeout(20):
+                await asyncio.sleep(0.1)  # it is looked for again
+                await talk(connection, hello)
+                while not server.folders() or sweep._hungry:
+                    await asyncio.sleep(0.01)
+                sweep.start()
+            await final(server)
+            check(server, EndReason.CLOSE)
+
+    asyncio.run(run())
+
+
+def test_who_does_not_start_is_not_looked_for_all_the_time(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.asgi.connection.PROMPT_S", 0)
+
+    async def run() -> None:
+        async with running() as server, server.dial(), asyncio.timeout(20):
+            while not len(server.receiver.registry) or server.receiver.sweep._hungry:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+
 def test_after_a_stop_we_close_if_the_peer_does_not(running: Any, hello: Any) -> None:
     async def run() -> None:
         async with running(limits={"close_timeout_s": 0.1}) as server, server.dial() as connection:

@@ -98,6 +98,23 @@ def test_who_has_more_to_read_comes_again_before_its_next_turn() -> None:
     asyncio.run(run())
 
 
+def test_who_is_to_be_swept_soon_does_not_wait_for_its_turn() -> None:
+    async def run() -> None:
+        sweep = Sweep(1000, lambda late, waited: None)
+        urgent, other = Counting(hungry=1), Counting()
+        for connection in (urgent, other):
+            sweep.add(connection)
+        sweep.start()
+        sweep.soon(urgent)
+        async with asyncio.timeout(30):
+            while len(urgent.times) < 2:
+                await asyncio.sleep(0.005)
+        assert not other.times
+        sweep.stop()
+
+    asyncio.run(run())
+
+
 class Long(Counting):
     """As long as a turn may be."""
 
