@@ -48,7 +48,7 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $1))
 # Every line and every branch of these is run by the tests: who may connect, what a peer's bytes go through, and what keeps
 # a recording. WITH_OPUS as well, by make test-system: it needs Debian's libopus.
 COVERED = receiver/auth/*.py receiver/captures/*.py receiver/dialects/*.py receiver/media/*.py receiver/sessions/*.py \
-    receiver/files.py receiver/secret.py receiver/tokens.py $(KEPT:%=receiver/recordings/%.py) $(EDGE:%=receiver/asgi/%.py)
+    receiver/disk.py receiver/files.py receiver/secret.py receiver/tokens.py $(KEPT:%=receiver/recordings/%.py) $(EDGE:%=receiver/asgi/%.py)
 KEPT = journal ledger naming recording recovery stream_json
 EDGE = connection frames garbage handshake life lingering opening protocol request request_head server tls upgrade wire
 WITH_OPUS = receiver/media/libopus.py receiver/media/opus.py

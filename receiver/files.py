@@ -17,7 +17,6 @@ import atexit
 import errno
 import os
 import threading
-import time
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -27,18 +26,13 @@ from typing import Any, NoReturn
 
 import numpy.typing as npt
 
+from receiver import disk
+
 DEFAULT_LIMIT_BYTES = 256 * 2**20  # eight seconds of a thousand two-track streams of 8 kHz
 ROUND_S = 0.02  # a wake-up per write would cost more than the write; promise 2 allows 50 ms
 ENTRY_BYTES = 200  # what a queued piece costs beside its bytes: the view, the array behind it, the place in the list
 MAKERS = 4  # threads that make files: more than one, because what each of them does is wait for the disk
 RELEASE_BYTES = 2**20  # written bytes are released in such portions within a round: a slow disk makes rounds long
-TROUBLE_S = 5.0  # a failure counts so long, whatever works beside it: who asks once a second is to see it
-
-DISK = frozenset(
-    getattr(errno, name)
-    for name in "ENOSPC EDQUOT EIO EROFS EFBIG EMFILE ENFILE ENOMEM ENOBUFS ENODEV ENXIO ESTALE EACCES EPERM".split()
-)
-"""Errors that say that nothing can be written; others are about a path, or a connection."""
 
 Data = bytes | memoryview | npt.NDArray[Any]
 
@@ -92,7 +86,7 @@ class File:
                 self._refuse()
             if _writer.queued + cost > _writer.limit:
                 problem = FileError(errno.ENOBUFS, f"the disk is {_writer.queued} bytes behind", self._path)
-                _writer.failed(problem)
+                disk.failed(problem)
                 raise problem
             _writer.queued += cost
             self._cost += cost
@@ -198,7 +192,7 @@ class File:
     def _fail(self, problem: Exception) -> None:
         number, reason = getattr(problem, "errno", None), getattr(problem, "strerror", None)
         self.error = self.error or FileError(number or errno.EIO, reason or str(problem), self._path)
-        _writer.failed(self.error)
+        disk.failed(self.error)
 
 
 class _Writer:
@@ -216,19 +210,6 @@ class _Writer:
         self.thread: threading.Thread | None = None
         self.stopping = False
         self.written = 0  # bytes, ever: whether there is something to sync
-        self.problem: OSError | None = None  # the last one
-        self.failed_at = 0.0
-        self.worked_at = 0.0
-
-    def failed(self, problem: OSError) -> None:
-        """Remember what went wrong, if it was the disk."""
-        if problem.errno in DISK:
-            self.problem, self.failed_at = problem, time.monotonic()
-
-    def worked(self) -> None:
-        """Something was written."""
-        if self.problem is not None:
-            self.worked_at = time.monotonic()
 
     def queue(self, file: File) -> None:
         """Put a file in line for the next round, or first have it made; under the lock."""
@@ -300,7 +281,7 @@ class _Writer:
                 except (OSError, ValueError, TypeError, BufferError) as problem:
                     file._fail(problem)
                 else:
-                    self.worked()
+                    disk.worked()
             file._writing.clear()
             written += cost
             if written >= RELEASE_BYTES:
@@ -332,7 +313,7 @@ def configure(*, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
     """Begin: set how many bytes may wait to be written, over all files of the process, and forget earlier trouble."""
     with _writer.lock:
         _writer.limit = limit_bytes
-        _writer.problem = None
+    disk.forget()
 
 
 def queued_bytes() -> int:
@@ -354,30 +335,6 @@ def adopt(descriptor: int | None, path: Path) -> File:
     with _writer.lock:
         _writer.queue(file)
     return file
-
-
-def trouble() -> OSError | None:
-    """What went wrong with a file last: for TROUBLE_S, and until something has been written since."""
-    problem = _writer.problem
-    if problem is None or (_writer.worked_at > _writer.failed_at and time.monotonic() - _writer.failed_at > TROUBLE_S):
-        return None
-    return problem
-
-
-def stuck() -> bool:
-    """Whether nothing could be written for TROUBLE_S."""
-    failed_for_s = time.monotonic() - _writer.failed_at
-    return _writer.problem is not None and _writer.worked_at <= _writer.failed_at and failed_for_s > TROUBLE_S
-
-
-def failed(problem: OSError) -> None:
-    """Say that something else could not be written, e.g. a folder: it counts as trouble."""
-    _writer.failed(problem)
-
-
-def worked() -> None:
-    """Say that something else could be written: trouble may be over."""
-    _writer.worked()
 
 
 def fail_below(directory: Path, problem: OSError) -> int:

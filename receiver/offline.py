@@ -24,7 +24,8 @@ from receiver.captures.reader import CaptureReader
 from receiver.config import Captures, Config
 from receiver.events import EndReason, Event, Frame, Started
 from receiver.metrics import Metrics
-from receiver.open_stream import Opener, OpenStream
+from receiver.open_stream import OpenStream
+from receiver.opener import Opener
 from receiver.reading import session_settings
 from receiver.recordings import SinkEntry, recover
 from receiver.sessions.settings import SessionSettings

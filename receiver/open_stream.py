@@ -4,106 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from structlog.stdlib import BoundLogger
 
-from receiver import files
-from receiver.captures.capture import NAME, SPILL, Header
+from receiver import disk
+from receiver.captures.capture import SPILL
 from receiver.captures.history import CaptureHistory
 from receiver.captures.writer import CaptureWriter
-from receiver.config import Captures
-from receiver.errors import ReceiverError
 from receiver.events import Annotation, Ended, Event, Frame, Passing, TrackCounters
 from receiver.logs import logger
-from receiver.metrics import Metrics
 from receiver.recordings import Recording, SinkEntry
 from receiver.records import Annotated, FileAdded, StreamEnded, StreamStarted
-from receiver.selection import selects
 from receiver.sessions.settings import SessionSettings
-from receiver.sinks.hub import Hub
 from receiver.stream import StreamFacts
+
+if TYPE_CHECKING:
+    from receiver.opener import Opener
 
 PROMPT_S = 0.5
 """How long ``stream.json`` waits for sinks to finish before it is written without what they may add."""
 
-RETRY_S = 1.0
-"""How long it is until something is tried again that a disk did not take."""
-
 RETRIES = 60
 """How often ``stream.json`` is tried; after that the next start writes it from the journal."""
-
-FOLDER_S = 10.0
-"""How long a folder is tried to be made. What is said meanwhile waits in memory: the flood rule bounds it."""
 
 PASSING = 100
 """How many annotations of a stream that are not kept may be on their way to the main loop."""
 
 log = logger("receiver.stream")
-
-
-class RecordingNotMade(ReceiverError):
-    """There can be no folder for a stream, e.g. because the disk is full."""
-
-
-@dataclass(frozen=True)
-class Opener:
-    """What the streams of a process share."""
-
-    hub: Hub
-    metrics: Metrics
-    root: Path
-    template: str  # of a stream's folder below the root
-    captures: Captures
-    mask_digits: bool
-    keep: Callable[[OpenStream, Coroutine[Any, Any, None]], None]
-    """Has the late sinks of a stream go on when its connection is over."""
-    closing: Callable[[], bool] = lambda: False
-    """Whether everything ends now: then nothing is tried again, as the next start will."""
-    unfinished: Callable[[Path], None] = lambda directory: None
-    """Takes the folder of a stream that is over and could not be finished, with nobody left who works on it."""
-
-    async def open(
-        self, facts: StreamFacts, settings: SessionSettings, header: Header, capture: CaptureWriter | None
-    ) -> OpenStream:
-        """Make the folder, away from the loop, and let the sinks in. Raises RecordingNotMade.
-
-        ``capture`` has what came until now; whether it is kept shows here, as this needs the start message.
-        """
-        recording = await self._record(facts)
-        if capture is not None:
-            captures = self.captures
-            if captures.enabled and selects(captures.sources, captures.when, facts):
-                capture.open(recording.directory / NAME, header)
-                recording.add_file(recording.directory / NAME, "capture", "application/jsonl", "captures")
-            elif self.hub.needs_history(facts):
-                capture.open(recording.directory / SPILL, header)
-            else:
-                capture.discard()
-                capture = None
-        return OpenStream(self, facts, recording, settings, capture)
-
-    async def _record(self, facts: StreamFacts) -> Recording:
-        """Make the folder, at once or as soon as the disk lets us."""
-        create = partial(Recording.create, self.root, self.template, facts, mask_digits=self.mask_digits)
-        give_up_at = time.monotonic() + FOLDER_S
-        while True:
-            try:
-                return await asyncio.to_thread(create)
-            except OSError as error:
-                files.failed(error)
-                if not files.trouble() or time.monotonic() > give_up_at or self.closing():
-                    raise RecordingNotMade(str(error)) from error
-                log.warning("recording_delayed", stream=facts.id, source=facts.source, problem=str(error))
-            await asyncio.sleep(RETRY_S)
 
 
 class OpenStream:
@@ -217,9 +151,9 @@ class OpenStream:
         amend = partial(self._recording.amend, self.sinks())
         written = await self._write(amend)
         for _ in range(RETRIES):
-            if written or self._opener.closing() or files.trouble() is None:
+            if written or self._opener.closing() or disk.trouble() is None:
                 break
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(disk.RETRY_S)
             written = await self._write(amend, again=True)
         if not written:  # then at least the journal is to say how the stream ended
             await self._mend()
@@ -231,7 +165,7 @@ class OpenStream:
             await asyncio.to_thread(write)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError):
-                files.failed(error)
+                disk.failed(error)
             if not again:
                 self._log.error("stream_json_failed", problem=str(error))
             return False
@@ -244,7 +178,7 @@ class OpenStream:
         try:
             await asyncio.to_thread(self._recording.mend)
         except OSError as error:
-            files.failed(error)
+            disk.failed(error)
             self._log.error("journal_interrupted", problem=str(problem), tried=str(error))
         else:
             self._log.warning("journal_resumed", problem=str(problem))

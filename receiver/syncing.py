@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from receiver import files
+from receiver import disk, files
 from receiver.logs import logger
 
 STOP_S = 10.0
@@ -69,7 +69,7 @@ class Syncing:
                 os.close(descriptor)
 
     def _failed(self, problem: OSError) -> None:
-        files.failed(problem)
+        disk.failed(problem)
         # Having no descriptor left, or no folder yet, says nothing about what was written.
         lost = files.fail_below(self._directory, problem) if problem.errno in (errno.EIO, errno.ENOSPC) else 0
         _log.error("sync_failed", directory=str(self._directory), problem=str(problem), files_given_up=lost)

@@ -44,7 +44,8 @@ from receiver.config import Captures, SinkConfig
 from receiver.dialects.dialect import Data
 from receiver.events import Cause, Ended, EndReason, Event, Frame, Gap, Started, TrackCounters
 from receiver.metrics import Metrics
-from receiver.open_stream import Opener, OpenStream
+from receiver.open_stream import OpenStream
+from receiver.opener import Opener
 from receiver.recordings import recover
 from receiver.sessions.session import Session
 from receiver.sessions.settings import SessionSettings

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from receiver import files
+from receiver import disk, files
 from receiver.files import FileError
 
 WAIT_S = 20
@@ -230,19 +230,19 @@ def fail_once() -> None:
 def test_a_failure_is_trouble_for_a_while_and_until_something_was_written_since(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert files.trouble() is None and not files.stuck()
+    assert disk.trouble() is None and not disk.stuck()
     fail_once()
-    trouble = files.trouble()
+    trouble = disk.trouble()
     assert trouble is not None and trouble.errno == errno.ENOSPC
-    assert not files.stuck()  # it has only just happened
-    monkeypatch.setattr(files, "TROUBLE_S", 0.0)
-    assert files.stuck() and files.trouble() is not None
+    assert not disk.stuck()  # it has only just happened
+    monkeypatch.setattr(disk, "TROUBLE_S", 0.0)
+    assert disk.stuck() and disk.trouble() is not None
     good = files.create(tmp_path / "a")
     good.append(b"good")
     good.close().result(WAIT_S)
-    assert not files.stuck() and files.trouble() is None
+    assert not disk.stuck() and disk.trouble() is None
     monkeypatch.undo()
-    assert files.trouble() is not None  # what works beside it is no reason to look away at once
+    assert disk.trouble() is not None  # what works beside it is no reason to look away at once
 
 
 def test_a_name_that_is_taken_or_wrong_is_no_trouble_of_the_disk(tmp_path: Path) -> None:
@@ -250,9 +250,9 @@ def test_a_name_that_is_taken_or_wrong_is_no_trouble_of_the_disk(tmp_path: Path)
     for path in (tmp_path / "a", tmp_path / "none" / "a", tmp_path / ("x" * 300)):
         with pytest.raises(FileError):
             files.create(path).close().result(WAIT_S)
-    assert files.trouble() is None
-    files.failed(OSError(errno.EIO, "Input/output error"))
-    assert files.trouble() is not None
+    assert disk.trouble() is None
+    disk.failed(OSError(errno.EIO, "Input/output error"))
+    assert disk.trouble() is not None
 
 
 def test_what_the_disk_is_too_far_behind_for_is_trouble(tmp_path: Path) -> None:
@@ -260,9 +260,9 @@ def test_what_the_disk_is_too_far_behind_for_is_trouble(tmp_path: Path) -> None:
     files.configure(limit_bytes=10)
     with pytest.raises(FileError):
         file.append(b"not taken")
-    assert files.trouble() is not None
+    assert disk.trouble() is not None
     files.configure()
-    assert files.trouble() is None
+    assert disk.trouble() is None
     file.append(b"taken")
     assert file.close().result(WAIT_S) == 5
     assert file.landed == 5

@@ -23,6 +23,7 @@ NOT_MIRRORED = {
     "receiver/errors.py": "types, raised and caught in every other test",
     "receiver/events.py": "types, made and compared in every other test",
     "receiver/open_stream.py": "driven by real connections in tests/asgi, and without any in tests/test_offline.py",
+    "receiver/opener.py": "as open_stream.py",
     "receiver/reading.py": "the settings of every session of the tests of tests/asgi",
     "receiver/records.py": "types, made by the hub's and the recordings' tests",
     "receiver/asgi/wire.py": "everything that a WebSocket can do is done to it in tests/asgi/test_protocol.py",

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from receiver import files
+from receiver import disk, files
 from receiver.syncing import Syncing
 
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from receiver import files
+from receiver import disk, files
 from receiver.syncing import Syncing
 
 root = Path(sys.argv[1])
@@ -33,7 +33,7 @@ for number in range(10):
 time.sleep(0.5)
 files.shutdown()
 syncing.stop()
-print("trouble", files.trouble() is not None)
+print("trouble", disk.trouble() is not None)
 """
 
 
@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_there_is_trouble_and_no_end(tmp_path: Path) -> Non
         threading.Event().wait(0.1)
         (tmp_path / "later").mkdir()
         threading.Event().wait(0.1)
-        assert files.trouble() is None  # a path that is wrong says nothing about the disk
+        assert disk.trouble() is None  # a path that is wrong says nothing about the disk
     finally:
         syncing.stop()
         files.shutdown()

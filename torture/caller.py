@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from voice import PERIOD_S, TRACKS, WIRES, Voice, framed
-from voice import frame as frame_of
+from talking import TRACKS, close, text
+from voice import PERIOD_S, WIRES, Voice
 
-CLOSE = 0x88
 TCP_REPAIR = 19
 SIOCOUTQ = 0x5411
 PATIENCE_S = 20.0
@@ -62,7 +61,7 @@ class Caller:
             answer += some
         if b" 101 " not in answer.partition(b"\r\n")[0]:
             raise ConnectionRefusedError(answer.partition(b"\r\n")[0].decode())
-        self._send(framed({"event": "connected", "protocol": "Call", "version": "0.2.0"}))
+        self._send(text({"event": "connected", "protocol": "Call", "version": "0.2.0"}))
         if start:
             self.start()
 
@@ -76,7 +75,7 @@ class Caller:
             "mediaFormat": {"encoding": self._wire, "sampleRate": 8000, "channels": 1},
             "customParameters": {"name": self._name, "number": str(self.number)},
         }
-        self._send(framed({"event": "start", "sequenceNumber": "1", "start": start}))
+        self._send(text({"event": "start", "sequenceNumber": "1", "start": start}))
 
     @property
     def said(self) -> int:
@@ -93,12 +92,12 @@ class Caller:
     def stop(self) -> None:
         """The stop message."""
         self.over = True
-        self._send(framed({"event": "stop"}))
+        self._send(text({"event": "stop"}))
 
     def close_frame(self) -> None:
         """A close frame."""
         self.over = True
-        self._send(frame_of(CLOSE, (1000).to_bytes(2, "big")))
+        self._send(close(1000))
 
     def finish(self) -> None:
         """A FIN; we go on listening."""

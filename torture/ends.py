@@ -27,7 +27,8 @@ from network import OURS, Network
 from outcome import CannotRun, Outcome, Say, distribution, not_run, verdict
 from pacing import pace, speak
 from served import Served
-from voice import TRACKS, Voice
+from talking import TRACKS
+from voice import Voice
 
 ASKED_S = 1.0
 DEAD_AFTER_S = 3

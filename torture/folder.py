@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from caller import Caller
-from voice import FRAME, RATE, TRACKS, Samples, Voice
+from talking import TRACKS
+from voice import FRAME, RATE, Samples, Voice
 
 HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 UNFINISHED = (".part", ".assembling")

@@ -52,10 +52,14 @@ class Served:
         *,
         name: str = "server",
         before: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "receiver"),
         environ: Mapping[str, str] | None = None,
         token: str | None = None,
     ) -> None:
-        """``tables`` go over those of a test; ``before`` is a program that runs it, e.g. strace."""
+        """``tables`` go over those of a test; ``before`` is a program that runs it, e.g. strace.
+
+        ``program`` is what Python runs.
+        """
         self.root = folder / "recordings"
         self.token = token or secrets.token_hex(16)
         self.log = folder / f"{name}.log"
@@ -69,7 +73,7 @@ class Served:
             merged.setdefault(table, {}).update(changes)
         config.write_text(_toml(merged))
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("RECEIVER")}
-        command = [*before, sys.executable, "-P", "-m", "receiver", "serve", "-c", str(config)]
+        command = [*before, sys.executable, "-P", *program, "serve", "-c", str(config)]
         with self.log.open("ab") as log:
             self._said_from = log.tell()
             self.started_at = time.monotonic()
@@ -122,12 +126,12 @@ class Served:
         _running.discard(self.process)
         return at
 
-    def stop(self) -> int:
-        """SIGTERM, and wait; the exit code."""
+    def stop(self, within_s: float = END_S) -> int:
+        """SIGTERM, and wait; the exit code. Then SIGKILL, which shows in it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(END_S)
+                self.process.wait(within_s)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         _running.discard(self.process)

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from talking import RATE, TRACKS, Samples
+from talking import TRACKS
+from voice import RATE, Samples
 
 SINK = Path(__file__).parent / "troubled_sink.py"
 TROUBLES = (

@@ -27,9 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from outcome import Outcome, Say, verdict
-from serving import MIB, Served, serving
 from sink_matrix import CASES, LONG, OVERFLOWS, SHORT, TROUBLES, Lengths, configured, missed_s, wrong_with
-from talking import FRAME, FRAME_S, STOP, TRACKS, Material, close, greeting, upgrade
+from talking import STOP, TRACKS, close, greeting, upgrade
+from voice import FRAME, PERIOD_S, Voices
+from watched import MIB, Watched
 
 HERE = Path(__file__).parent
 HEADER = 44
@@ -43,11 +44,11 @@ SPARE = 1.25
 class Speaker:
     """One call over a socket, from this process."""
 
-    def __init__(self, served: Served, call: str, material: Material) -> None:
+    def __init__(self, served: Watched, call: str, material: Voices) -> None:
         self.call = call
         self.frames = 0
         self._material = material
-        self._socket = socket.create_connection(("127.0.0.1", served.public))
+        self._socket = socket.create_connection(served.address)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(upgrade("/stream", served.token))
         answer = self._socket.recv(4096)
@@ -91,12 +92,12 @@ def matrix(folder: Path, lengths: Lengths) -> tuple[list[Row], dict[str, float],
     """The whole table in one run: its rows, figures of the server, and what was lost elsewhere."""
     tables = configured(lengths)
     tables["server"] = {"drain_timeout_s": 0.5}
-    most = int(lengths.call_s * 2 / FRAME_S)
-    material = {call: Material(seed, most) for seed, call in enumerate(CALLS)}
+    most = int(lengths.call_s * 2 / PERIOD_S)
+    material = {call: Voices(seed, most) for seed, call in enumerate(CALLS)}
     problems: list[str] = []
-    with serving(folder, tables) as served:
+    with Watched(folder, tables).wait() as served:
         speakers = {call: Speaker(served, call, material[call]) for call in CALLS}
-        with watched(served):
+        with looked_at(served):
             speak(list(speakers.values()), lengths.call_s / 2)
             speakers["early"].stop()
             speak([speakers["stopped"], speakers["live"]], lengths.call_s / 2)
@@ -113,7 +114,7 @@ def matrix(folder: Path, lengths: Lengths) -> tuple[list[Row], dict[str, float],
             problems.append(f"{served.seen_recv_q} bytes waited in a socket")
         rows = [Row(trouble, overflow, {}, None) for trouble in TROUBLES for overflow in OVERFLOWS]
         for call, reason in zip(CALLS, ("stop", "stop", "drain"), strict=True):
-            directory = served.recordings / call
+            directory = served.root / call
             expected = {track: material[call].samples(track, speakers[call].frames) for track in TRACKS}
             problems += [f"{call}: {problem}" for problem in wrong_with_recording(directory, reason, expected)]
             missed = missed_s(directory)
@@ -143,14 +144,14 @@ def wrong_with_recording(folder: Path, reason: str, expected: dict[str, np.ndarr
 def speak(speakers: Sequence[Speaker], seconds: float) -> None:
     """At the pace of a call."""
     began = time.monotonic()
-    for number in range(int(seconds / FRAME_S)):
+    for number in range(int(seconds / PERIOD_S)):
         for speaker in speakers:
             speaker.speak()
-        time.sleep(max(0.0, began + (number + 1) * FRAME_S - time.monotonic()))
+        time.sleep(max(0.0, began + (number + 1) * PERIOD_S - time.monotonic()))
 
 
 @contextmanager
-def watched(served: Served) -> Iterator[list[int]]:
+def looked_at(served: Watched) -> Iterator[list[int]]:
     """Look at the sockets and at the memory twenty times a second."""
     over = threading.Event()
     rss: list[int] = []
@@ -176,11 +177,11 @@ def memory(folder: Path, streams: int, seconds: float, feeds_mib: int, *, stuck:
         tables["sinks.stuck"] = {"use": str(HERE / "troubled_sink.py"), "finish_timeout_s": 1}
         tables["sinks.stuck.options"] = {"trouble": "blocks", "stall_s": seconds + 30}
     orders = {"streams": streams, "seconds": seconds, "shortest_s": seconds, "longest_s": seconds + 1, "seed": 1}
-    with serving(folder, tables) as served:
+    with Watched(folder, tables).wait() as served:
         base = served.rss()
-        command = json.dumps({"port": served.public, "token": served.token, **orders})
+        command = json.dumps({"port": served.address[1], "token": served.token, **orders})
         environ = {**os.environ, "PYTHONPATH": str(HERE)}
-        with watched(served) as rss:
+        with looked_at(served) as rss:
             subprocess.run(
                 [sys.executable, "-P", str(HERE / "soak_sender.py"), command],
                 env=environ,
@@ -190,6 +191,7 @@ def memory(folder: Path, streams: int, seconds: float, feeds_mib: int, *, stuck:
         figures = served.metrics()
         lag = sum(value for key, value in figures.items() if key == 'receiver_event_loop_lag_seconds_bucket{le="0.1"}')
         lagged = figures["receiver_event_loop_lag_seconds_count"] - lag
+        served.kill()  # what the sink is stuck in is not waited for
     return {
         "base_mib": round(base / MIB, 1),
         "most_mib": round(max(rss) / MIB, 1),

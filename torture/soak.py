@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from serving import MIB, Served, serving
 from soak_check import FATES, Books
-from soak_sender import FRAME_S, VARIANTS
-from talking import Material
+from soak_sender import VARIANTS
+from voice import PERIOD_S, Voices
+from watched import MIB, Watched
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from machine import described, load_average
@@ -77,11 +77,11 @@ class Soak:
     longest_s: float = 40.0
     seed: int = 1
 
-    def orders(self, served: Served) -> str:
+    def orders(self, served: Watched) -> str:
         """For the sender."""
         return json.dumps(
             {
-                "port": served.public,
+                "port": served.address[1],
                 "token": served.token,
                 "streams": self.streams,
                 "seconds": self.seconds,
@@ -137,7 +137,7 @@ def worst_bucket(before: Mapping[str, float], after: Mapping[str, float], share:
 
 
 @contextmanager
-def sending(served: Served, soak: Soak, books: Books) -> Iterator[subprocess.Popen[str]]:
+def sending(served: Watched, soak: Soak, books: Books) -> Iterator[subprocess.Popen[str]]:
     """The sender, once it has made its calls ready; what it says goes into the books as it comes."""
     command = [sys.executable, "-P", str(HERE / "soak_sender.py"), soak.orders(served)]
     environ = {**os.environ, "PYTHONPATH": str(HERE)}
@@ -161,16 +161,16 @@ def sending(served: Served, soak: Soak, books: Books) -> Iterator[subprocess.Pop
 
 def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> Outcome:
     """One run against a server of its own."""
-    most = int(soak.longest_s / FRAME_S)
+    most = int(soak.longest_s / PERIOD_S)
     seen = Seen()
-    with serving(folder, CONFIG, probed=True, debug=debug) as served:
-        books = Books(served.recordings, {variant: Material(variant, most) for variant in range(VARIANTS)})
+    with Watched(folder, CONFIG, probed=True, debug=debug).wait() as served:
+        books = Books(served.root, {variant: Voices(variant, most) for variant in range(VARIANTS)})
         warm = Soak(1.0, 4, 0.3, 0.6, seed=0)  # what is made when it is first needed is made
         with sending(served, warm, books):
             pass
         problems = _settled(books, served, (1 << 20, 1 << 20, 1 << 20))
         base = served.descriptors(), served.threads(), served.tasks()
-        starting = len(served.log())
+        starting = len(served.said())
         first = before = served.metrics()
         began = time.monotonic()
         with sending(served, soak, books) as sender:
@@ -200,7 +200,7 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
         code = served.stop()
         if code:
             problems.append(f"the server ended with {code}")
-        said = served.log()
+        said = served.said()
         errors = [line for line in said if line.get("level") in ("error", "critical")]
         problems += [f"the log has an error: {json.dumps(line)[:300]}" for line in errors[:5]]
         held = (SLOW.match(str(line["event"])) for line in said[starting:])
@@ -228,7 +228,7 @@ def run(folder: Path, soak: Soak, *, debug: bool = False, show: bool = True) -> 
     return Outcome(soak, books, seen, books.problems[:20] + problems, values)
 
 
-def _settled(books: Books, served: Served, base: tuple[int, int, int]) -> list[str]:
+def _settled(books: Books, served: Watched, base: tuple[int, int, int]) -> list[str]:
     """What is not as it was once everything is over, or once time is."""
     until = time.monotonic() + SETTLE_S
     spare = SPARE_DESCRIPTORS, SPARE_THREADS, 0

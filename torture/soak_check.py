@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from talking import FRAME, RATE, TRACKS, Material
+from talking import TRACKS
+from voice import FRAME, RATE, Voices
 
 HEADER = 44
 FATES = ("received", "placed", "duplicate", "late", "rejected")
@@ -20,7 +21,7 @@ FATES = ("received", "placed", "duplicate", "late", "rejected")
 class Books:
     """Takes the lines of calls that are over, and looks for their folders until each has been checked."""
 
-    def __init__(self, recordings: Path, material: Mapping[int, Material]) -> None:
+    def __init__(self, recordings: Path, material: Mapping[int, Voices]) -> None:
         self.problems: list[str] = []
         self.checked = 0
         self.ends: Counter[str] = Counter()

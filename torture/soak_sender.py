@@ -19,7 +19,8 @@ from typing import Any
 
 import uvloop
 
-from talking import BAD, FRAME_S, PONG, STOP, TRACKS, Material, close, greeting, upgrade, websocket_frame
+from talking import BAD, PONG, STOP, TRACKS, close, frame, greeting, upgrade
+from voice import PERIOD_S, Voices
 
 ENDS = ("stop", "close", "fin", "reset")
 VARIANTS = 3
@@ -107,7 +108,7 @@ class Call(asyncio.Protocol):
             opcode, size = self._heard[0] & 15, self._heard[1]
             body, self._heard = self._heard[2 : 2 + size], self._heard[2 + size :]
             if opcode == 9 and not self._closing:
-                self._transport.write(websocket_frame(PONG, body))
+                self._transport.write(frame(PONG, body))
             elif opcode == 8:
                 if not self._closing:
                     self._fail(f"closed by the server with {int.from_bytes(body[:2], 'big')}")
@@ -127,9 +128,9 @@ class Call(asyncio.Protocol):
         """Send what is due; when all is said, end the call."""
         if self._began is None or self._closing or self.said.problem:
             return
-        due = min(int((now - self._began) / FRAME_S), self._frames)
+        due = min(int((now - self._began) / PERIOD_S), self._frames)
         if due > self.said.frames:
-            self.said.late_s = max(self.said.late_s, now - self._began - (self.said.frames + 1) * FRAME_S)
+            self.said.late_s = max(self.said.late_s, now - self._began - (self.said.frames + 1) * PERIOD_S)
             self._transport.writelines(self._table[self.said.frames : due])
             self.said.frames = due
             if self._misbehaves and now - self._began >= self._next_bad_s:
@@ -183,10 +184,10 @@ async def main(orders: Orders) -> None:
     """Keep as many calls live as are asked for, until time is over; then end those that are left."""
     loop = asyncio.get_running_loop()
     dice = random.Random(orders.seed)
-    most = int(orders.longest_s / FRAME_S)
+    most = int(orders.longest_s / PERIOD_S)
     tables = []
     for variant in range(VARIANTS):
-        material = Material(variant, most)
+        material = Voices(variant, most)
         tables.append([b"".join(material.said(track, number) for track in TRACKS) for number in range(most)])
     print(json.dumps({"ready": True}), flush=True)
     groups: list[set[Call]] = [set() for _ in range(GROUPS)]
@@ -201,7 +202,7 @@ async def main(orders: Orders) -> None:
         while not over.is_set():
             variant = dice.randrange(VARIANTS)
             said = Said(f"call-{orders.seed}-{number}-{count}", variant, dice.choice(ENDS))
-            frames = int(dice.uniform(orders.shortest_s, orders.longest_s) / FRAME_S)
+            frames = int(dice.uniform(orders.shortest_s, orders.longest_s) / PERIOD_S)
             call = Call(orders, said, frames, tables[variant], dice)
             count += 1
             try:
@@ -232,7 +233,7 @@ async def _speak(groups: list[set[Call]]) -> None:
         for call in list(groups[turn]):
             call.speak(now)
         turn = (turn + 1) % GROUPS
-        due = max(due + FRAME_S / GROUPS, loop.time() - FRAME_S)
+        due = max(due + PERIOD_S / GROUPS, loop.time() - PERIOD_S)
         await asyncio.sleep(max(0.0, due - loop.time()))
 
 

@@ -1,14 +1,14 @@
-"""Audio of which every sample says whose it is and where it belongs, and the messages that carry it."""
+"""Audio of which every sample says whose it is and where it belongs, in the messages that carry it."""
 
 from __future__ import annotations
 
-import base64
-import json
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from talking import TRACKS, media
 
 Samples = npt.NDArray[np.int16]
 Wire = Literal["audio/x-L16", "audio/x-mulaw"]
@@ -17,11 +17,7 @@ RATE = 8000
 FRAME = 160
 """Samples of a message."""
 PERIOD_S = FRAME / RATE
-TRACKS = ("inbound", "outbound")
 WIRES: tuple[Wire, Wire] = ("audio/x-L16", "audio/x-mulaw")
-
-_MASKED = 0x80
-_TEXT = 0x81
 
 
 class Voice:
@@ -45,29 +41,24 @@ class Voice:
         """A WebSocket frame for each message, ready to be sent."""
         size = len(self._bytes) // max(self.messages, 1)
         return [
-            framed(media(self.track, number, self._bytes[number * size : (number + 1) * size]))
+            media(self.track, number, self._bytes[number * size : (number + 1) * size])
             for number in range(self.messages)
         ]
 
 
-def media(track: str, number: int, payload: bytes) -> dict[str, Any]:
-    """The message of that number, from 0 on."""
-    said = {"track": track, "chunk": str(number + 1), "timestamp": str(number * 20)}
-    return {"event": "media", "media": {**said, "payload": base64.b64encode(payload).decode()}}
+class Voices:
+    """Both tracks of a call, for so many messages. Equal numbers begin alike, however long they are."""
 
+    def __init__(self, number: int, messages: int) -> None:
+        self._of = {track: Voice(number, track, "audio/x-mulaw", messages * PERIOD_S) for track in TRACKS}
 
-def framed(message: dict[str, Any]) -> bytes:
-    """A text frame of a client. Its mask is zero, which is a mask as well, and costs nothing to apply."""
-    return frame(_TEXT, json.dumps(message, separators=(",", ":")).encode())
+    def samples(self, track: str, messages: int) -> Samples:
+        """What the first messages of a track are."""
+        return self._of[track].samples[: messages * FRAME]
 
-
-def frame(head: int, data: bytes) -> bytes:
-    """A frame of a client; ``head`` is its first byte."""
-    if len(data) < 126:
-        size = bytes([_MASKED | len(data)])
-    else:
-        size = bytes([_MASKED | 126]) + len(data).to_bytes(2, "big")
-    return bytes([head]) + size + bytes(4) + data
+    def said(self, track: str, number: int) -> bytes:
+        """Message ``number`` of a track, from 0."""
+        return self._of[track].frames[number]
 
 
 def _expanded() -> Samples:

@@ -37,7 +37,8 @@ from receiver.errors import ProtocolError
 from receiver.events import EndReason, Event, Started
 from receiver.logs import logger
 from receiver.media.reorder import HOLD_S
-from receiver.open_stream import OpenStream, RecordingNotMade
+from receiver.open_stream import OpenStream
+from receiver.opener import RecordingNotMade
 from receiver.sessions.session import Session
 from receiver.stream import StreamFacts
 

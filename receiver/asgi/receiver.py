@@ -35,7 +35,8 @@ from receiver.errors import AccessDenied, ConfigError
 from receiver.events import EndReason
 from receiver.logs import logger
 from receiver.metrics import Metrics
-from receiver.open_stream import Opener, OpenStream
+from receiver.open_stream import OpenStream
+from receiver.opener import Opener
 from receiver.reading import session_settings
 from receiver.recordings import recover, recover_folder
 from receiver.recordings.erasing import Erased, Eraser

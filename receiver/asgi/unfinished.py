@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from receiver import files
+from receiver import disk
 from receiver.logs import logger
 
 DELAYS_S = (5.0, 30.0, 300.0)
@@ -56,7 +56,7 @@ class Unfinished:
             await asyncio.sleep(LOOK_S)
             now = asyncio.get_running_loop().time()
             for _ in range(len(self._waiting)):
-                if files.trouble() is not None:
+                if disk.trouble() is not None:
                     break  # it would fail again, and count
                 due, directory, attempts = self._waiting.popleft()
                 if due > now:

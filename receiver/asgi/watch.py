@@ -9,7 +9,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from receiver import files
+from receiver import disk
 from receiver.metrics import Metrics
 from receiver.sinks.hub import Hub, SinkFigures
 
@@ -33,12 +33,12 @@ class Watch:
     @property
     def disk_failing(self) -> bool:
         """Whether something could not be written just now, or nothing can be: others should get new streams."""
-        return files.trouble() is not None
+        return disk.trouble() is not None
 
     @property
     def disk_refuses(self) -> bool:
         """Whether a new stream could not be recorded."""
-        return self.disk_short or files.stuck()
+        return self.disk_short or disk.stuck()
 
     def start(self) -> None:
         """Begin."""
@@ -62,7 +62,7 @@ class Watch:
                 for _ in range(now.failures - before.failures):
                     self._metrics.sink_failed(sink)
             self.disk_short = await asyncio.to_thread(self._is_disk_short)
-            if files.trouble() is not None:
+            if disk.trouble() is not None:
                 await asyncio.to_thread(self._try)
             await asyncio.sleep(WATCH_S)
 
@@ -88,6 +88,6 @@ class Watch:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as problem:
-            files.failed(problem)
+            disk.failed(problem)
         else:
-            files.worked()
+            disk.worked()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import structlog
 
-from receiver import files
+from receiver import disk
 from receiver.logs import logger
 from receiver.sinks.budget import Budget
 from receiver.sinks.ending import Ending
@@ -208,7 +208,7 @@ class Listener:
         self.error = None if error is None else failure_text(error)
         if status == "failed" and error is not None:
             if isinstance(error, OSError):
-                files.failed(error)  # if it is the disk, others are to know
+                disk.failed(error)  # if it is the disk, others are to know
             log.error("sink_failed", sink=self.name, stream=self._stream.id, **describe_failure(error))
         elif self.left_behind:
             log.warning("sink_ended_late", sink=self.name, stream=self._stream.id, status=status)

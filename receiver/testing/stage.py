@@ -14,7 +14,8 @@ from receiver import files
 from receiver.captures.capture import Header
 from receiver.config import Captures, SinkConfig
 from receiver.metrics import Metrics
-from receiver.open_stream import Opener, OpenStream
+from receiver.open_stream import OpenStream
+from receiver.opener import Opener
 from receiver.sessions.settings import SessionSettings
 from receiver.simulate import Outcome
 from receiver.sinks.hub import Hub

@@ -14,7 +14,8 @@ from receiver.asgi.receiver import Receiver
 from receiver.captures.capture import Header
 from receiver.captures.writer import CaptureWriter
 from receiver.config import Config
-from receiver.open_stream import Opener, OpenStream
+from receiver.open_stream import OpenStream
+from receiver.opener import Opener
 from receiver.sessions.settings import SessionSettings
 from receiver.stream import StreamFacts
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from receiver import files, open_stream
+from receiver import disk, files, opener
 
 
 def media(number: int) -> str:
@@ -42,7 +42,7 @@ def nothing_can_be_written() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(open_stream, "RETRY_S", 0.05)
+    monkeypatch.setattr(disk, "RETRY_S", 0.05)
     files.configure()
     yield
     files.configure()
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_made_at_all_ends_the_stream_in_time(
     running: Any, hello: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(open_stream, "FOLDER_S", 0.2)
+    monkeypatch.setattr(opener, "FOLDER_S", 0.2)
 
     async def run() -> None:
         async with running() as server, server.dial() as ws:

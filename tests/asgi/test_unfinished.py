@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from receiver import files
+from receiver import disk, files
 from receiver.asgi import unfinished
 from receiver.asgi.unfinished import Unfinished
 
@@ -55,7 +55,7 @@ def test_nothing_is_tried_while_the_disk_fails(tmp_path: Path) -> None:
     async def run() -> None:
         left = Unfinished(lambda directory: bool(tried.append(directory)) or True)
         left.start()
-        files.failed(OSError(28, "No space left on device"))
+        disk.failed(OSError(28, "No space left on device"))
         left.add(tmp_path)
         await asyncio.sleep(0.1)
         assert tried == []

@@ -15,7 +15,7 @@ from receiver import files, syncing
 from receiver.asgi.server import CUT_OFF_S
 from receiver.cli.serve import EXIT_S
 from receiver.config import Config
-from receiver.open_stream import FOLDER_S
+from receiver.opener import FOLDER_S
 from receiver.recordings import retention
 from receiver.sinks.listener import CANCEL_S
 from receiver.sinks.listeners import SPARE_S

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import soak
-from serving import MIB
 from soak import Seen, Soak, sparkline, worst_bucket
+from watched import MIB
 
 LAG = "receiver_event_loop_lag_seconds_bucket"
 

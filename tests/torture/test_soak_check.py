@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from soak_check import HEADER, Books
-from talking import FRAME, TRACKS, Material
+from talking import TRACKS
+from voice import FRAME, Voices
 
 FRAMES = 5
-MATERIAL = Material(0, FRAMES)
+VOICES = Voices(0, FRAMES)
 
 
 def line(**changes: Any) -> str:
@@ -42,11 +43,11 @@ def folder(root: Path, **changes: Any) -> None:
     }
     (path / "stream.json").write_text(json.dumps(told | changes))
     for track in TRACKS:
-        (path / f"{track}.wav").write_bytes(bytes(HEADER) + MATERIAL.samples(track, FRAMES).tobytes())
+        (path / f"{track}.wav").write_bytes(bytes(HEADER) + VOICES.samples(track, FRAMES).tobytes())
 
 
 def test_a_call_that_is_whole_is_counted_and_its_folder_goes(tmp_path: Path) -> None:
-    books = Books(tmp_path, {0: MATERIAL})
+    books = Books(tmp_path, {0: VOICES})
     books.take(line())
     books.take('{"ready": true}')
     books.look()
@@ -80,7 +81,7 @@ def spoiled(path: Path) -> None:
 def test_what_is_wrong_is_named_and_its_folder_stays(
     tmp_path: Path, changes: dict[str, Any], spoil: Any, problem: str
 ) -> None:
-    books = Books(tmp_path, {0: MATERIAL})
+    books = Books(tmp_path, {0: VOICES})
     books.take(line())
     folder(tmp_path, **changes)
     if spoil is not None:
@@ -91,6 +92,6 @@ def test_what_is_wrong_is_named_and_its_folder_stays(
 
 
 def test_a_call_that_failed_before_it_began_is_a_problem_and_nothing_is_waited_for(tmp_path: Path) -> None:
-    books = Books(tmp_path, {0: MATERIAL})
+    books = Books(tmp_path, {0: VOICES})
     books.take(line(started=False, problem="HTTP/1.1 503"))
     assert (books.problems, books.waiting) == (["call: HTTP/1.1 503"], {})

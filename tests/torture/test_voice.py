@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from voice import FRAME, WIRES, Voice, framed
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
+from talking import TRACKS
+from voice import FRAME, WIRES, Voice, Voices
 
 from receiver.audio import AudioFormat, Encoding
 from receiver.media.g711 import G711
@@ -35,10 +33,9 @@ def test_every_track_speaks_otherwise() -> None:
     assert len({one.tobytes() for one in said}) == 6
 
 
-@pytest.mark.parametrize("size", [0, 125, 126, 700])
-def test_a_frame_is_a_frame_for_other_peoples_parser(size: int) -> None:
-    message = {"event": "x", "filler": "y" * size}
-    parser = ServerProtocol(state=OPEN)
-    parser.receive_data(framed(message))
-    (event,) = parser.events_received()
-    assert json.loads(event.data) == message  # type: ignore[union-attr]
+def test_calls_of_one_number_begin_alike_however_long_they_are() -> None:
+    short, long = Voices(3, 20), Voices(3, 30)
+    for track in TRACKS:
+        assert np.array_equal(short.samples(track, 20), long.samples(track, 20))
+        assert [short.said(track, number) for number in range(20)] == [long.said(track, number) for number in range(20)]
+        assert np.array_equal(long.samples(track, 30)[: 20 * FRAME], short.samples(track, 20))
