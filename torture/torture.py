@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import accounting
@@ -58,18 +58,23 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def tried(kinds: list[str], asked: Arguments, place: Path) -> list[Outcome]:
-    """Every kind in a folder of its own, which is left where something went wrong."""
-    outcomes = []
-    for kind in kinds:
-        folder = place / kind
-        folder.mkdir()
-        print(f"{kind}:", file=sys.stderr, flush=True)
-        try:
-            outcomes += KINDS[kind](folder, asked)
-        except CannotRun as problem:
-            outcomes.append(not_run(kind, "", problem))
-    return outcomes
+def tried(kind: str, asked: Arguments, place: Path) -> list[Outcome]:
+    """One kind in a folder of its own, which is left where something went wrong."""
+    folder = place / kind
+    folder.mkdir()
+    print(f"{kind}:", file=sys.stderr, flush=True)
+    try:
+        return KINDS[kind](folder, asked)
+    except CannotRun as problem:
+        return [not_run(kind, "", problem)]
+
+
+def write(kind: str, outcomes: list[Outcome], run: Mapping[str, object]) -> None:
+    """Keep what came of a kind, with how it was run. What is there of other kinds stays."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known[kind] = {**described(), **run, "outcomes": [vars(one) for one in outcomes]}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--stride", type=int, default=1, help="look at every so manieth write only, for power (1)")
     known.add_argument("--seed", type=int, help="of the dice; else a new one, which is told")
     known.add_argument("--folder", type=Path, help="where recordings go meanwhile, and stay where something went wrong")
-    known.add_argument("--write", action="store_true", help=f"write results/{RESULTS.name}")
+    known.add_argument("--write", action="store_true", help=f"keep the results in results/{RESULTS.name}")
     return known
 
 
@@ -96,25 +101,23 @@ def main() -> None:
         sys.exit("This needs Linux: its signals, its sockets and its /proc.")
     asked.seed = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
     place = Path(tempfile.mkdtemp(prefix="torture-", dir=asked.folder))
-    began, busy = time.monotonic(), load_average()
+    busiest, outcomes = 0.0, list[Outcome]()
     print(f"Seed {asked.seed}, below {place}", file=sys.stderr)
-    outcomes = tried(asked.kinds, asked, place)
+    for kind in asked.kinds:
+        began, busy = time.monotonic(), load_average()
+        found = tried(kind, asked, place)
+        if asked.write:
+            run = {"load_average_before": busy, "seconds": round(time.monotonic() - began), "seed": asked.seed}
+            write(kind, found, run)
+        busiest = max(busy, busiest)
+        outcomes += found
     print(table(outcomes))
     missed = [one for one in outcomes if one.verdict == "missed"]
-    if busy > 0.5:
-        print(f"Other programs were running (load average {busy:.1f} at the start): times are theirs as well.")
+    if busiest > 0.5:
+        print(f"Other programs were running (load average {busiest:.1f}): times are theirs as well.")
     if missed:
         print(f"What went wrong lies below {place}")
     if asked.write:
-        result = {
-            **described(),
-            "load_average_before": busy,
-            "seconds": round(time.monotonic() - began),
-            "seed": asked.seed,
-            "kinds": [vars(one) for one in outcomes],
-        }
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
         print(f"Written to {RESULTS}")
     sys.exit(bool(missed))
 

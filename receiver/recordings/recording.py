@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -200,8 +199,8 @@ class Recording:
         with self._writing:
             try:
                 if self._journal.done is None and self._end is not None and not keep_journal:
-                    with stream_json.synced(self.directory) as folder:
-                        os.unlink(journal.NAME, dir_fd=folder)
+                    with stream_json.synced(self.directory):
+                        (self.directory / journal.NAME).unlink()
             finally:
                 self._journal.close()
 

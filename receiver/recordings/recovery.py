@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -123,12 +122,12 @@ def _finalise(directory: Path, descriptor: int, recoverers: Mapping[str, Callabl
     _write(directory, facts, ledger, end, replaced)
     if failed:
         return False
-    with stream_json.synced(directory) as folder:
+    with stream_json.synced(directory):
         if unread:
             _log.error("journal_damaged", directory=str(directory), unread_bytes=unread)
-            _keep(folder)
+            _keep(directory / journal.NAME)
         else:
-            os.unlink(journal.NAME, dir_fd=folder)
+            (directory / journal.NAME).unlink()
     return True
 
 
@@ -180,8 +179,9 @@ def _missing(there: list[msgspec.Raw], known: list[msgspec.Raw]) -> list[msgspec
     return missing
 
 
-def _keep(folder: int) -> None:
+def _keep(path: Path) -> None:
     """Move a damaged journal out of the next recovery's way, for a person to look at."""
-    there = set(os.listdir(folder))
-    names = (f"{journal.NAME}.damaged-{number}" for number in count(1))
-    os.rename(journal.NAME, next(name for name in names if name not in there), src_dir_fd=folder, dst_dir_fd=folder)
+    number = 1
+    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(kept)

@@ -168,8 +168,8 @@ def write(directory: Path, content: Document) -> None:
         file.write(_text(content))
         file.flush()
         os.fsync(descriptor)
-    with synced(directory) as folder:
-        os.rename(new.name, NAME, src_dir_fd=folder, dst_dir_fd=folder)
+    with synced(directory):
+        os.rename(new, directory / NAME)
 
 
 def _text(content: Document) -> bytes:
@@ -189,14 +189,14 @@ def _text(content: Document) -> bytes:
 
 
 @contextmanager
-def synced(directory: Path) -> Iterator[int]:
-    """Change names in a folder, by its descriptor, so that they survive a power failure. Blocks. Raises OSError.
+def synced(directory: Path) -> Iterator[None]:
+    """Change names in a folder so that they survive a power failure. Blocks. Raises OSError.
 
-    Opened before the change: a folder whose journal goes is anybody's, and may be erased before this comes back.
+    It is opened before the change: a folder whose journal goes is anybody's, and may be erased before this comes back.
     """
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield folder
+        yield
         os.fsync(folder)
     finally:
         os.close(folder)

@@ -30,9 +30,28 @@ def test_what_was_kept_is_told_and_written_with_machine_versions_and_date(
     assert run(monkeypatch, tmp_path, "--kinds", "kill", "--seed", "7", "--write") == 0
     assert "kill  ms lost  3       ≤ 150  90     kept" in capsys.readouterr().out
     written = json.loads((tmp_path / "results" / "torture.json").read_text())
-    assert written["seed"] == 7
-    assert {"date", "machine", "system", "python", "versions", "seconds", "load_average_before"} <= written.keys()
-    assert written["kinds"] == [vars(KEPT)]
+    assert {"date", "machine", "system", "python", "versions", "seconds", "load_average_before"} <= written[
+        "kill"
+    ].keys()
+    assert (written["kill"]["seed"], written["kill"]["outcomes"]) == (7, [vars(KEPT)])
+
+
+def test_what_is_written_of_other_kinds_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number, (kind, outcome) in enumerate([("kill", KEPT), ("power", KEPT), ("kill", MISSED)]):
+        monkeypatch.setitem(torture.KINDS, kind, lambda place, asked, outcome=outcome: [outcome])
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.setattr(
+            sys, "argv", ["torture.py", "--folder", str(folder), "--kinds", kind, "--seed", str(number), "--write"]
+        )
+        monkeypatch.setattr(torture, "RESULTS", tmp_path / "torture.json")
+        with pytest.raises(SystemExit):
+            torture.main()
+    written = json.loads((tmp_path / "torture.json").read_text())
+    assert {kind: (run["seed"], run["outcomes"][0]["verdict"]) for kind, run in written.items()} == {
+        "kill": (2, "missed"),
+        "power": (1, "kept"),
+    }
 
 
 def test_what_was_missed_fails_the_command_and_says_how_to_have_it_again(
