@@ -139,6 +139,7 @@ def _one(number: int, fault: Fault, place: Path, voices: Sequence[Sequence[Voice
         with _watched(server) as degraded:
             _talk(calls, server)
             _settled(folders, trial)
+            _told(degraded)
         for call in calls:
             call.hang_up()
         if server.process.poll() is not None:
@@ -323,6 +324,13 @@ def _files(folder: Path, track: str) -> Iterator[tuple[Path, int]]:
     for path in sorted(folder.glob(f"{track}*.wav")):
         if found := re.fullmatch(rf"{track}(?:@(\d+))?", path.stem):
             yield path, int(found[1] or 0)
+
+
+def _told(degraded: Sequence[tuple[float, str]]) -> None:
+    """Wait until it was said that the disk fails, as long as that may take: the call that failed may be the last."""
+    deadline = time.monotonic() + DEGRADED_S
+    while time.monotonic() < deadline and not any(why == "disk" for _, why in degraded):
+        time.sleep(0.05)
 
 
 def _judge_degraded(trial: Trial, struck: float | None, degraded: Sequence[tuple[float, str]]) -> None:

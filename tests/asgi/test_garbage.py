@@ -2,10 +2,13 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
 
+from receiver.asgi import garbage
 from receiver.asgi.garbage import INCREMENTAL, Garbage
 
 
@@ -83,3 +86,36 @@ def test_a_process_that_is_never_quiet_is_collected_as_well(monkeypatch: pytest.
             garbage.stop()
 
     asyncio.run(run())
+
+
+FRAGMENTED = """
+import asyncio, sys
+from pathlib import Path
+from receiver.asgi.garbage import Garbage
+
+def rss():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+async def run():
+    garbage = Garbage(lambda: 1, look_s=0.01, trim_s=float(sys.argv[1]))
+    garbage.start()
+    kept = [bytearray(700) for _ in range(200_000)]
+    kept = kept[::100]
+    before = rss()
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        if rss() < before - 2**26:
+            break
+    garbage.stop()
+    print(before - rss())
+
+asyncio.run(run())
+"""
+
+
+@pytest.mark.skipif(garbage._trim is None, reason="this C library gives nothing back on request")
+@pytest.mark.parametrize("trimmed", [True, False])
+def test_free_memory_goes_back_to_the_system_also_where_a_little_is_left_everywhere(trimmed: bool) -> None:
+    command = [sys.executable, "-c", FRAGMENTED, "0" if trimmed else "1e9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (int(done.stdout) > 2**26) is trimmed  # of 140 MB
