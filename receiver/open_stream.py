@@ -197,20 +197,30 @@ class OpenStream:
     async def _close(self, written: bool) -> None:
         if self._mending is not None:
             await self._mending
-        if self.capture is not None and self.capture.path is not None and self.capture.path.name == SPILL:
-            await asyncio.to_thread(self.capture.path.unlink, missing_ok=True)
         # What a sink left unfinished, the next start finishes; the journal says that there is something to finish.
         fared = {result.status for result in self._listeners.results().values()}
         unfinished = not written or bool(fared - {"ok"})
         try:
-            await asyncio.to_thread(partial(self._recording.close, keep_journal=unfinished))
+            await asyncio.to_thread(self._let_go, keep_journal=unfinished)
         except OSError as error:
+            disk.failed(error)
+            unfinished = unfinished or not isinstance(error, FileNotFoundError)  # gone is gone
             self._log.error("journal_not_removed", problem=str(error))
         if self._recording.error is not None:
             self._log.error("journal_not_written", problem=str(self._recording.error))
         self._listeners.forget()
         if unfinished and fared <= {"ok", "failed"}:  # who was cancelled may be at work yet
             self._opener.unfinished(self.directory)
+
+    def _let_go(self, *, keep_journal: bool) -> None:
+        """Leave the folder as it is to stay. Blocks. Raises OSError."""
+        try:
+            if self.capture is not None and self.capture.path is not None and self.capture.path.name == SPILL:
+                self.capture.path.unlink(missing_ok=True)
+        except OSError:
+            self._recording.close(keep_journal=True)
+            raise
+        self._recording.close(keep_journal=keep_journal)
 
     def _soon(self, call: Callable[[], object]) -> None:
         """Have it done on the main loop, behind the record of the stream's start."""

@@ -78,12 +78,16 @@ class Fault:
 
 @dataclass
 class Trial:
-    """What came of a fault. ``declared_s`` is the audio that was said not to be recorded."""
+    """What came of a fault. ``declared_s`` is the audio that was said not to be recorded.
+
+    ``late`` are streams that were not finished when the server ended, as the fault came back with every attempt.
+    """
 
     name: str
     struck: int = 0
     declared_s: float = 0.0
     segments: int = 0
+    late: list[str] = field(default_factory=list)
     degraded_after_s: float | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -138,15 +142,17 @@ def _one(number: int, fault: Fault, place: Path, voices: Sequence[Sequence[Voice
     with Served(folder, tables, before=strace).wait() as server:
         with _watched(server) as degraded:
             _talk(calls, server)
-            _settled(folders, trial)
+            trial.late = _left(folders, FINAL_S)
             _told(degraded)
         for call in calls:
             call.hang_up()
         if server.process.poll() is not None:
             trial.problems.append(f"the process ended with {server.process.returncode}")
-        _judge(trial, server, calls, folders)
     struck = [float(found[1]) for found in re.finditer(r"^\d+ +(\d+\.\d+).*\(INJECTED\)", trace.read_text(), re.M)]
     trial.struck = len(struck)
+    if trial.late:  # each of its threads had its own n-th call
+        _finished_by_the_next_start(folder, tables, folders, trial)
+    _judge(trial, server, calls, folders)
     _judge_degraded(trial, struck[0] if struck else None, degraded)
     if not trial.problems:
         shutil.rmtree(folder)
@@ -224,7 +230,8 @@ def _for_a_while(
         pace_for(calls, 2.5)
         for call in calls:
             call.stop()
-        _settled(folders, trial)
+        left = _left(folders, FINAL_S)
+        trial.problems += [f"stream {name} is not finished after {FINAL_S:g} s" for name in left]
         for call in calls:
             call.hang_up()
         if server.process.poll() is not None:
@@ -270,16 +277,21 @@ def _watched(server: Served) -> Iterator[list[tuple[float, str]]]:
         thread.join()
 
 
-def _settled(folders: Sequence[Path], trial: Trial) -> None:
-    """Wait until every folder is final."""
-    deadline = time.monotonic() + FINAL_S
-    while left := [
-        path for path in folders if not (path / "stream.json").exists() or (path / "journal.jsonl").exists()
-    ]:
-        if time.monotonic() > deadline:
-            trial.problems += [f"stream {path.name} is not finished after {FINAL_S:g} s" for path in left]
-            return
+def _left(folders: Sequence[Path], within_s: float) -> list[str]:
+    """Wait until every folder is final: those that are not by then."""
+    deadline = time.monotonic() + within_s
+    while True:
+        left = [
+            path.name for path in folders if (path / "journal.jsonl").exists() or not (path / "stream.json").exists()
+        ]
+        if not left or time.monotonic() > deadline:
+            return left
         time.sleep(0.02)
+
+
+def _finished_by_the_next_start(folder: Path, tables: Tables, folders: Sequence[Path], trial: Trial) -> None:
+    with Served(folder, tables, name="next").wait():
+        trial.problems += [f"stream {name} is not finished by the next start" for name in _left(folders, 0)]
 
 
 def _judge(trial: Trial, server: Served, calls: Sequence[Caller], folders: Sequence[Path]) -> None:
@@ -289,6 +301,8 @@ def _judge(trial: Trial, server: Served, calls: Sequence[Caller], folders: Seque
     for call, folder in zip(calls, folders, strict=True):
         if call.cut:
             trial.problems.append(f"stream {call.number} was cut")
+        if unfinished := [path.name for path in folder.iterdir() if path.suffix in (".part", ".assembling")]:
+            trial.problems.append(f"stream {folder.name}: {', '.join(unfinished)} is left")
         if (folder / "stream.json").exists():
             told = json.loads((folder / "stream.json").read_bytes())
             for voice, sent in zip(call.voices, call.sent, strict=True):
@@ -384,5 +398,6 @@ def _outcome(what: str, done: Sequence[Trial]) -> Outcome:
             "declared_s": distribution([trial.declared_s for trial in struck]),
             "degraded_after_s": distribution(degraded),
             "new_segments": sum(trial.segments for trial in done),
+            "streams_finished_by_the_next_start": sum(len(trial.late) for trial in done),
         },
     )

@@ -16,6 +16,7 @@ from .audio_file import AudioFile
 from .codec import Codec, NotEncoded, Stopped
 from .format import PART, publish
 from .layout import declare
+from .listing import matching
 from .source import Source
 from .tags import tags
 from .verification import difference
@@ -69,7 +70,7 @@ class Encoder:
     def _made_before(self, source: Source, check: Callable[[], object]) -> Path | None:
         """A file that a run before this one had made and verified, when it was ended before it had removed the WAV."""
         wav, suffix = source.path, self.codec.suffix
-        for file in (wav.with_suffix(suffix), *sorted(wav.parent.glob(f"{wav.stem}-[0-9]*{suffix}"))):
+        for file in (wav.with_suffix(suffix), *matching(wav.parent, f"{wav.stem}-[0-9]*{suffix}")):
             if file.is_file() and not file.is_symlink() and difference(file, source, self.codec, check) is None:
                 return file
         return None

@@ -20,6 +20,7 @@ from .codec import NotEncoded
 from .figures import Figures
 from .format import HEADER_BYTES, PART, SAMPLE_BYTES, complete, read_header
 from .layout import LEFT, RIGHT, Layout, declare, left_over, pair
+from .listing import matching
 from .losses import Losses, cause_of
 from .rotation import Rotation
 from .segment import Part, Segment, Written, place, track_of
@@ -129,7 +130,7 @@ class Finishing:
         What is to be completed or paired is so by the next ``finish``.
         """
         rate = self._stream.format.rate
-        for path in sorted(self._stream.directory.glob(f"*.wav{PART}")):
+        for path in matching(self._stream.directory, f"*.wav{PART}"):
             stem = path.name.removesuffix(f".wav{PART}")
             self._again = [*self._again, Part(path, track_of(stem), place(stem), rate)]
         final: list[Path] = []

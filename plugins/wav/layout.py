@@ -11,6 +11,7 @@ from receiver.sinks import Stream
 
 from .codec import CODECS
 from .format import HEADER_BYTES, SAMPLE_BYTES, read_header
+from .listing import matching
 from .segment import Segment, file_name, place, stem, track_of
 from .stereo import assemble, holds, length
 
@@ -56,7 +57,7 @@ def _made_before(directory: Path, left: list[Segment], right: list[Segment], lay
     first = min(segment.start for segment in group)
     frames = max(segment.start + _frames(segment.path) for segment in group) - first
     newest = max(segment.path.stat().st_mtime_ns for segment in group)
-    for file in directory.glob(f"{STEREO}*.wav"):
+    for file in matching(directory, f"{STEREO}*.wav"):
         start = place(file.stem)
         if not _STEREO.fullmatch(file.stem) or not file.is_file() or start > first:
             continue
@@ -71,7 +72,7 @@ def _frames(mono: Path) -> int:
 def left_over(stream: Stream) -> list[Path]:
     """Finished WAV files with the names of this stream's, segments among them: an earlier run did not come further."""
     names = {LEFT, RIGHT, STEREO, *(stem(track) for track in stream.facts.tracks)}
-    files = sorted(stream.directory.glob("*.wav"))
+    files = matching(stream.directory, "*.wav")
     return [file for file in files if track_of(file.stem) in names and file.is_file() and _is_ours(file)]
 
 

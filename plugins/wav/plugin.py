@@ -24,6 +24,7 @@ from .codec import CODECS, Bitrate, Encoding, Stopped
 from .finishing import Finishing, Workshop
 from .format import HEADER_BYTES
 from .layout import Layout, declare
+from .listing import matching
 from .losses import Losses
 from .rotation import SEGMENT_BYTES, SEGMENT_S, Rotation
 from .tracks import Behind, Tracks
@@ -152,11 +153,11 @@ def _problems(
 
 def _declare_again(stream: Stream) -> None:
     """Say again what there is, in case the crash came before it was said at all."""
-    for file in sorted(stream.directory.glob("*.wav")):
+    for file in matching(stream.directory, "*.wav"):
         if file.stat().st_size >= HEADER_BYTES:
             declare(stream, file)
     for codec in CODECS.values():
-        for file in sorted(stream.directory.glob(f"*{codec.suffix}")):
+        for file in matching(stream.directory, f"*{codec.suffix}"):
             if file.stat().st_size:
                 stream.add_file(file, kind="audio", media_type=codec.media_type)
 

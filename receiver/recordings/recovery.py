@@ -101,10 +101,16 @@ def recover_folder(directory: Path, recoverers: Mapping[str, Callable[[Stream], 
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    for directory, folders, names in os.walk(root):  # follows no symbolic link
+    for directory, folders, names in os.walk(root, onerror=_unread):  # follows no symbolic link
         folders[:] = sorted(name for name in folders if name != ERASED)  # that is for nobody to finish
         if journal.NAME in names:
             yield Path(directory).absolute()
+
+
+def _unread(problem: OSError) -> None:
+    """Say which folder could not be looked into. Ours are our own account's: lost+found is nobody's stream."""
+    if not isinstance(problem, FileNotFoundError | PermissionError):
+        _log.error("folder_not_read", directory=problem.filename, problem=str(problem))
 
 
 def _finalise(directory: Path, descriptor: int, recoverers: Mapping[str, Callable[[Stream], None]]) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
+import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from receiver import disk, files, opener
+from receiver.asgi import unfinished
 
 
 def media(number: int) -> str:
@@ -160,6 +163,38 @@ def test_a_stream_json_that_is_not_taken_is_written_when_the_disk_takes_it(
 
     asyncio.run(run())
     assert len(said(caplog, "stream_json_failed")) <= 2  # not at every attempt
+
+
+def test_a_journal_that_cannot_be_removed_goes_when_the_disk_lets_it(
+    running: Any, hello: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(unfinished, "DELAYS_S", (0.05,))
+    monkeypatch.setattr(unfinished, "LOOK_S", 0.05)
+    monkeypatch.setattr(disk, "TROUBLE_S", 0.05)
+    opened = os.open
+
+    def fails_once(path: Any, flags: int, *mode: int, **named: Any) -> int:
+        if flags & os.O_DIRECTORY and os.path.exists(f"{path}/journal.jsonl") and os.path.exists(f"{path}/stream.json"):
+            if not os.path.exists(f"{path}/stream.json.part"):  # else it is being written
+                monkeypatch.setattr(os, "open", opened)
+                raise OSError(errno.EIO, "Input/output error", path)
+        return opened(path, flags, *mode, **named)
+
+    async def run() -> None:
+        async with running() as server, server.dial() as ws:
+            await hello(ws)
+            await ws.send(media(1))
+            await until(lambda: said(caplog, "stream_started"))
+            monkeypatch.setattr(os, "open", fails_once)
+            await ws.send(STOP)
+            await until(lambda: said(caplog, "finished_after_all"))
+            (folder,) = server.folders()
+            assert not (folder / "journal.jsonl").exists()
+            assert stream_json(server)["end"]["reason"] == "stop"
+
+    asyncio.run(run())
+    assert len(said(caplog, "journal_not_removed")) == 1
 
 
 def test_what_is_not_taken_before_the_end_is_the_next_starts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -152,6 +153,27 @@ def test_plugins_finish_their_files_and_say_so(lab: Any, tmp_path: Path) -> None
     content = lab.read(directory)
     assert [(file["path"], file["sink"], file["bytes"]) for file in content["files"]] == [("left", "mine", 4)]
     assert [(note["kind"], note["sink"]) for note in content["annotations"]] == [("found", "mine")]
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_finished(
+    capture_logs: Any, lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.crash(make(tmp_path))
+    for name in ("broken", "lost+found"):
+        (tmp_path / name).mkdir()
+    listed = os.scandir
+
+    def fails(path: Any) -> Any:
+        if os.path.basename(path) in ("broken", "lost+found"):
+            number = errno.EIO if os.path.basename(path) == "broken" else errno.EACCES
+            raise OSError(number, os.strerror(number), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", fails)
+    with capture_logs() as logs:
+        assert len(recover(tmp_path, {})) == 1
+    unread = [line["directory"] for line in logs if line["event"] == "folder_not_read"]
+    assert unread == [str(tmp_path / "broken")]
 
 
 def test_a_plugin_that_fails_has_another_chance_and_stops_nobody(capture_logs: Any, lab: Any, tmp_path: Path) -> None:

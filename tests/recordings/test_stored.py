@@ -31,11 +31,11 @@ def test_a_folder_is_finished_when_its_journal_is_gone(tmp_path: Path, lab: Any)
     late = lab.make(tmp_path, id="late")
     lab.end(late)  # its sinks are at work
     live = lab.make(tmp_path, id="live")
-    begun = tmp_path / "2026-11-21" / "begun"
+    begun = live.directory.with_name("begun")
     begun.mkdir()
     (begun / "journal.jsonl.new").touch()
-    day = over.parent.name
-    assert all_of(tmp_path) == {f"{day}/over": True, f"{day}/late": False, f"{day}/live": False, f"{day}/begun": False}
+    finished = {over: True, late.directory: False, live.directory: False, begun: False}
+    assert all_of(tmp_path) == {str(folder.relative_to(tmp_path)): over for folder, over in finished.items()}
     assert identity_at(str(over)).id == "over"
     assert identity_at(str(live.directory)).call_id == "CA1"
     assert identity_at(str(begun)).id is None

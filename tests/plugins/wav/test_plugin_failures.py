@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -41,6 +43,23 @@ def test_a_sink_that_is_cancelled_leaves_its_part_whole(studio: Any, tmp_path: P
     asyncio.run(run())
     files.shutdown()
     assert (tmp_path / "inbound.wav.part").stat().st_size == 44 + 2 * 320
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_one_that_is_finished(
+    studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = studio.wav(tmp_path / "inbound.wav", studio.noise(160)).rename(tmp_path / "inbound.wav.part")
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path))
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        studio.recover(tmp_path)
+    monkeypatch.undo()
+    assert part.exists()
+    assert studio.recover(tmp_path) == ["inbound.wav"]
 
 
 def test_a_killed_recorder_loses_nothing_that_was_written(studio: Any, tmp_path: Path) -> None:
