@@ -41,6 +41,8 @@ class Observed:
         """How many times the sink was called."""
         self.returned = 0
         """And how many times it came back, or raised."""
+        self.raised: list[Exception] = []
+        """What it raised, also where nobody waited for it any more."""
         self.late: list[str] = []
         """Ids of streams that something was said of when the sink had returned."""
         self.stood_still_s = 0.0
@@ -79,6 +81,9 @@ class Observed:
             heard = self._heard_of(stream)
             try:
                 result = cast(PlainSink, sink)(heard, _faulty(events, self.fault) if self.fault else events)
+            except Exception as error:
+                self.raised.append(error)
+                raise
             finally:
                 heard.returned = True
                 self.returned += 1
@@ -91,6 +96,9 @@ class Observed:
             heard = self._heard_of(stream)
             try:
                 await cast(Sink, sink)(heard, _faulty_later(events, self.fault) if self.fault else events)
+            except Exception as error:
+                self.raised.append(error)
+                raise
             finally:
                 heard.returned = True
                 self.returned += 1

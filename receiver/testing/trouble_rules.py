@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from receiver.events import Event
+from receiver.sinks.failure import failure_text
 from receiver.testing.harness import Harness
 from receiver.testing.observed import Fault
 from receiver.testing.profile import Profile
@@ -129,12 +130,11 @@ class TroubleRules(Profile):
                 await stage.publish(stream, first, upto=0.5)
                 await stage.taken(stream)
                 stream.abandon()
-                recorded = await stage.end(stream, first)
+                await stage.end(stream, first)
                 if not await stage.returned(LATE_S):
                     raise h.left_behind(first)
-                told = recorded.told["sinks"][h.name]
-                if told["status"] == "failed":
-                    raise h.fail(f"raised {told['error']} when it was cancelled")
+                if raised := stage.observed.raised:
+                    raise h.fail(f"raised {failure_text(raised[0])} when it was cancelled")
                 h.files_are_right(h.ended_well(await stage.play(second), second))
 
         h.run(scenario)

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -690,9 +691,9 @@ def test_a_peer_that_was_never_heard_of_often_may_be_silent(reading: Reading) ->
 def test_a_peer_that_answers_pings_may_be_silent_for_ever(reading: Reading) -> None:
     async def run() -> None:
         app = App(reading)
-        async with serving(app, LIFE) as port, dial(port) as peer:
+        async with serving(app, replace(LIFE, dead_after_s=1.5)) as port, dial(port) as peer:
             await peer.send("hello")
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(3)
             await peer.send("still here")
             await app.count(2)
             assert app.ends.empty()

@@ -44,7 +44,9 @@ def test_every_connection_is_swept_once_per_period() -> None:
 
 
 @pytest.mark.parametrize(("connections", "turns"), [(0, 1), (1, 1), (1, 1), (TOGETHER, 1), (TOGETHER * 5 + 1, 5)])
-def test_many_connections_are_read_in_turns(connections: int, turns: int) -> None:
+def test_many_connections_are_read_in_turns(connections: int, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.asgi.sweep.LONGEST_S", 60.0)
+
     async def run() -> None:
         together: list[int] = []
         sweep = Sweep(20, lambda late, waited: together.append(sum(map(len, counted)) - sum(together)))
