@@ -130,8 +130,9 @@ class TroubleRules(Profile):
                 await stage.publish(stream, first, upto=0.5)
                 await stage.taken(stream)
                 stream.abandon()
+                returned = await stage.returned(LATE_S)  # before its stream ends: it might come to that end instead
                 await stage.end(stream, first)
-                if not await stage.returned(LATE_S):
+                if not returned:
                     raise h.left_behind(first)
                 if raised := stage.observed.raised:
                     raise h.fail(f"raised {failure_text(raised[0])} when it was cancelled")
