@@ -165,32 +165,41 @@ def test_a_stream_json_that_is_not_taken_is_written_when_the_disk_takes_it(
     assert len(said(caplog, "stream_json_failed")) <= 2  # not at every attempt
 
 
-def test_a_journal_that_cannot_be_removed_goes_when_the_disk_lets_it(
-    running: Any, hello: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["open", "unlink"])
+def test_what_cannot_be_let_go_is_when_the_disk_lets_it(
+    running: Any, hello: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
+    """The folder cannot be opened to remove the journal, or what spilled cannot be removed."""
     caplog.set_level("INFO")
     monkeypatch.setattr(unfinished, "DELAYS_S", (0.05,))
     monkeypatch.setattr(unfinished, "LOOK_S", 0.05)
     monkeypatch.setattr(disk, "TROUBLE_S", 0.05)
-    opened = os.open
+    works = getattr(os, call)
 
-    def fails_once(path: Any, flags: int, *mode: int, **named: Any) -> int:
-        if flags & os.O_DIRECTORY and os.path.exists(f"{path}/journal.jsonl") and os.path.exists(f"{path}/stream.json"):
-            if not os.path.exists(f"{path}/stream.json.part"):  # else it is being written
-                monkeypatch.setattr(os, "open", opened)
-                raise OSError(errno.EIO, "Input/output error", path)
-        return opened(path, flags, *mode, **named)
+    def is_last(path: Any) -> bool:
+        if call == "unlink":
+            return str(path).endswith("spill.jsonl")
+        names = {
+            name: os.path.exists(f"{path}/{name}") for name in ("journal.jsonl", "stream.json", "stream.json.part")
+        }
+        return list(names.values()) == [True, True, False]  # else stream.json is being written
+
+    def fails_once(path: Any, *more: Any, **named: Any) -> Any:
+        if is_last(path):
+            monkeypatch.setattr(os, call, works)
+            raise OSError(errno.EIO, "Input/output error", path)
+        return works(path, *more, **named)
 
     async def run() -> None:
-        async with running() as server, server.dial() as ws:
+        async with running(sinks={"wav": {"use": "wav", "overflow": "spill"}}) as server, server.dial() as ws:
             await hello(ws)
             await ws.send(media(1))
             await until(lambda: said(caplog, "stream_started"))
-            monkeypatch.setattr(os, "open", fails_once)
+            monkeypatch.setattr(os, call, fails_once)
             await ws.send(STOP)
             await until(lambda: said(caplog, "finished_after_all"))
             (folder,) = server.folders()
-            assert not (folder / "journal.jsonl").exists()
+            assert not (folder / "journal.jsonl").exists() and not (folder / "spill.jsonl").exists()
             assert stream_json(server)["end"]["reason"] == "stop"
 
     asyncio.run(run())

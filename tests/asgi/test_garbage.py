@@ -42,11 +42,12 @@ def test_what_there_was_is_looked_at_no_more_and_all_is_as_before_in_the_end(
     monkeypatch.setattr("receiver.asgi.garbage.INCREMENTAL", incremental)
 
     async def run() -> None:
-        garbage = Garbage(lambda: 0)
+        garbage = Garbage(lambda: 0, look_s=0.001)
         frozen = gc.get_freeze_count()
         garbage.start()
         assert gc.get_freeze_count() > frozen
         assert (gc.get_threshold() == threshold) is incremental
+        await asyncio.sleep(0.02)
         garbage.stop()
 
     threshold = gc.get_threshold()
